@@ -1,0 +1,135 @@
+// The public C++ interface: views of the caller's memory, options, results, entry points.
+//
+// Knows no Python. Views are read, never kept after the call; results own their memory. Wrong values
+// raise std::invalid_argument with the argument's name, the value found and what was expected.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+namespace tripletmine {
+
+enum class DType : std::uint8_t { float16, bfloat16, float32, float64 };
+enum class Metric : std::uint8_t { cosine, dot, euclidean, sqeuclidean };
+
+// What is chosen for an anchor: see "What every call means" in docs/semantics.md.
+enum class Strategy : std::uint8_t { easy, hard, semihard, random };
+enum class Fallback : std::uint8_t { drop, easy, hard };
+enum class TripletType : std::uint8_t { all, hard, semihard, easy };
+
+// Rows of floating-point numbers anywhere in memory; strides are in bytes and may be negative.
+struct MatrixView {
+    const void* data = nullptr;
+    DType dtype = DType::float32;
+    std::int64_t rows = 0;
+    std::int64_t cols = 0;
+    std::ptrdiff_t row_stride = 0;
+    std::ptrdiff_t col_stride = 0;
+};
+
+// One side of the pairs. `labels` has a value for each row, `groups` too unless it is empty.
+struct Population {
+    std::string_view name;  // of the argument, for messages
+    MatrixView matrix;
+    std::span<const std::int64_t> labels = {};
+    std::span<const std::int64_t> groups = {};
+};
+
+// Called on the thread that made the call, about 20 times a second. Throwing stops the call.
+class Monitor {
+public:
+    virtual ~Monitor() = default;
+    virtual void tick(double pairs_done, double pairs_in_all) = 0;
+};
+
+struct Execution {
+    int n_threads = 0;                     // 0: as many as OpenMP would use now
+    std::string_view instruction_set = {}; // empty: the best one
+    Monitor* monitor = nullptr;
+    // Packed rows beyond this many bytes are packed again for each block instead of being kept.
+    std::int64_t packing_budget = std::numeric_limits<std::int64_t>::max();
+};
+
+struct Range {
+    double low = -std::numeric_limits<double>::infinity();
+    double high = std::numeric_limits<double>::infinity();
+};
+
+struct MineOptions {
+    Strategy positive = Strategy::easy;
+    Strategy negative = Strategy::semihard;
+    Metric metric = Metric::cosine;
+    Fallback fallback = Fallback::drop;
+    TripletType type = TripletType::all;
+    std::optional<double> margin = {};
+    std::int64_t num_negatives = 1;
+    std::int64_t range_min = 0;
+    Range positive_range = {};
+    Range negative_range = {};
+    std::int64_t max_triplets = std::numeric_limits<std::int64_t>::max();
+    std::uint64_t seed = 0;
+};
+
+struct Report {
+    std::int64_t anchors = 0;
+    std::int64_t anchors_without_positive = 0;
+    std::int64_t anchors_without_negative = 0;
+    std::int64_t fell_back = 0;
+    std::int64_t zero_rows = 0;
+    std::int64_t pairs_considered = 0;
+    std::int64_t pairs_decided = 0;  // in float64
+    double seconds = 0.0;
+    int threads = 0;
+    std::string_view instruction_set = {};
+};
+
+// Arrays of one length, a triplet an entry. When there are more than max_triplets, only `count` is
+// set and the arrays stay empty.
+struct Mined {
+    std::int64_t count = 0;
+    std::vector<std::int64_t> anchors, positives, negatives;
+    std::vector<double> d_ap, d_an;
+    std::vector<std::uint8_t> fell_back;
+    Report report;
+};
+
+// (rows, k), row-major.
+struct Neighbours {
+    std::vector<std::int64_t> indices;
+    std::vector<double> distances;
+    Report report;
+};
+
+struct InstructionSet {
+    std::string_view name;
+    std::string_view description;
+    bool supported = false;
+};
+
+// Triplets whose anchors are the rows of `embeddings` (or the given ascending ones among them) and
+// whose positives and negatives are the rows of `references`, or other rows of `embeddings`.
+Mined mine(const Population& embeddings, const std::optional<Population>& references,
+           const std::optional<std::span<const std::int64_t>>& anchors, const MineOptions& options,
+           const Execution& execution);
+
+// The k smallest (distance, index) of every row. Without `references`, among the other rows.
+Neighbours nearest(const Population& rows, const std::optional<Population>& references,
+                   std::int64_t k, Metric metric, const Execution& execution);
+
+// Every distance, rounded to float32, to out + i * row_stride + j * col_stride (bytes).
+void pairwise_distances(const Population& rows, const std::optional<Population>& references,
+                        Metric metric, float* out, std::ptrdiff_t row_stride,
+                        std::ptrdiff_t col_stride, const Execution& execution);
+
+// The compiled kernel sets, best first.
+std::vector<InstructionSet> instruction_sets();
+
+// The threads a call uses by default: what OpenMP says now, and one in a forked child.
+int default_threads();
+
+}  // namespace tripletmine

@@ -1,0 +1,145 @@
+#include "dataset.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <numeric>
+#include <stdexcept>
+#include <string>
+
+#include "kernels/float16.hpp"
+
+namespace tripletmine {
+namespace {
+
+constexpr std::int64_t rows_per_task = 256;
+
+// Four times a squared norm (the largest squared distance) must still be a float64.
+constexpr double largest_norm2_accepted = 0x1p1020;
+
+std::ptrdiff_t item_size(DType dtype) {
+    switch (dtype) {
+        case DType::float16:
+        case DType::bfloat16: return 2;
+        case DType::float32: return 4;
+        case DType::float64: break;
+    }
+    return 8;
+}
+
+template <typename Element>
+Element element_at(const char* from) {
+    Element element;
+    std::memcpy(&element, from, sizeof element);
+    return element;
+}
+
+double value_at(DType dtype, const char* from) {
+    switch (dtype) {
+        case DType::float16: return float16_value(element_at<std::uint16_t>(from));
+        case DType::bfloat16: return bfloat16_value(element_at<std::uint16_t>(from));
+        case DType::float32: return static_cast<double>(element_at<float>(from));
+        case DType::float64: break;
+    }
+    return element_at<double>(from);
+}
+
+const char* row_start(const MatrixView& matrix, std::int64_t row) {
+    return static_cast<const char*>(matrix.data) + row * matrix.row_stride;
+}
+
+}  // namespace
+
+Dataset::Dataset(const Population& population,
+                 const std::optional<std::span<const std::int64_t>>& subset,
+                 const KernelSet& kernels)
+    : population_(population), kernels_(kernels) {
+    if (subset) {
+        rows_.assign(subset->begin(), subset->end());
+    } else {
+        rows_.resize(static_cast<std::size_t>(population.matrix.rows));
+        std::iota(rows_.begin(), rows_.end(), std::int64_t{0});
+    }
+    if (labelled()) {
+        const auto& labels = population_.labels;
+        const auto by_class = [&](std::int64_t a, std::int64_t b) {
+            return labels[a] != labels[b] ? labels[a] < labels[b] : a < b;
+        };
+        if (!std::is_sorted(rows_.begin(), rows_.end(), by_class)) {
+            std::sort(rows_.begin(), rows_.end(), by_class);
+        }
+    }
+}
+
+Interval Dataset::class_of(std::int64_t label) const {
+    const auto& labels = population_.labels;
+    const auto first = std::partition_point(
+        rows_.begin(), rows_.end(), [&](std::int64_t row) { return labels[row] < label; });
+    const auto last =
+        std::partition_point(first, rows_.end(), [&](std::int64_t row) { return labels[row] == label; });
+    return {first - rows_.begin(), last - rows_.begin()};
+}
+
+void Dataset::widen(std::int64_t position, double* to) const {
+    const MatrixView& matrix = population_.matrix;
+    const char* from = row_start(matrix, row(position));
+    const std::int64_t dim = matrix.cols;
+    if (matrix.col_stride == item_size(matrix.dtype) || dim == 1) {
+        switch (matrix.dtype) {
+            case DType::float16: return kernels_.widen_float16(from, dim, to);
+            case DType::bfloat16: return kernels_.widen_bfloat16(from, dim, to);
+            case DType::float32: return kernels_.widen_float32(from, dim, to);
+            case DType::float64: return kernels_.widen_float64(from, dim, to);
+        }
+    }
+    for (std::int64_t k = 0; k < dim; ++k) {
+        to[k] = value_at(matrix.dtype, from + k * matrix.col_stride);
+    }
+    std::fill(to + dim, to + padded(dim), 0.0);
+}
+
+void Dataset::measure(Team& team) {
+    norm2_.resize(rows_.size());
+    const std::int64_t tasks = (size() + rows_per_task - 1) / rows_per_task;
+    const std::int64_t none = population_.matrix.rows;
+    std::vector<std::int64_t> first_bad(static_cast<std::size_t>(tasks), none);
+    team.for_each(tasks, [&](std::int64_t task, int) {
+        std::vector<double> scratch(static_cast<std::size_t>(padded(dim())));
+        const std::int64_t end = std::min(size(), (task + 1) * rows_per_task);
+        for (std::int64_t p = task * rows_per_task; p < end; ++p) {
+            widen(p, scratch.data());
+            kernels_.exact_dot(scratch.data(), scratch.data(), 0, 1, padded(dim()), &norm2_[p]);
+            if (!(norm2_[p] <= largest_norm2_accepted)) {
+                first_bad[task] = std::min(first_bad[task], row(p));
+            }
+        }
+    });
+    const auto bad = std::min_element(first_bad.begin(), first_bad.end());
+    if (bad != first_bad.end() && *bad != none) reject(*bad);
+}
+
+void Dataset::reject(std::int64_t row) const {
+    const MatrixView& matrix = population_.matrix;
+    const std::string where = std::string(population_.name) + ": row " + std::to_string(row);
+    for (std::int64_t k = 0; k < matrix.cols; ++k) {
+        const double value = value_at(matrix.dtype, row_start(matrix, row) + k * matrix.col_stride);
+        if (std::isfinite(value)) continue;
+        throw std::invalid_argument(where + " holds " +
+                                    (std::isnan(value) ? "NaN" : value > 0 ? "inf" : "-inf") +
+                                    " at column " + std::to_string(k) +
+                                    ", expected finite values");
+    }
+    throw std::invalid_argument(where + " has a squared norm beyond 2**1020, whose distances would " +
+                                "overflow float64; expected smaller values (divide all rows by one " +
+                                "number)");
+}
+
+double Dataset::largest_norm2() const {
+    return norm2_.empty() ? 0.0 : *std::max_element(norm2_.begin(), norm2_.end());
+}
+
+std::int64_t Dataset::zero_rows() const {
+    return std::count(norm2_.begin(), norm2_.end(), 0.0);
+}
+
+}  // namespace tripletmine

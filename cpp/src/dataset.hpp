@@ -1,0 +1,64 @@
+// Dataset: the rows of one side in class order, their labels, groups and canonical norms.
+//
+// A *position* is a place in class order (rows sorted by label, then by index); a *row* is an index
+// into the caller's matrix. Sorting by class turns "same label?" from a test for each pair into
+// intervals of positions: the rows that share a label are neighbours.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "kernels/kernel_set.hpp"
+#include "parallel.hpp"
+#include "tripletmine/tripletmine.hpp"
+
+namespace tripletmine {
+
+struct Interval {
+    std::int64_t begin = 0;
+    std::int64_t end = 0;
+    std::int64_t size() const { return end - begin; }
+};
+
+class Dataset {
+public:
+    // All rows of the population, or the given ones. The population's memory must outlive this.
+    Dataset(const Population& population,
+            const std::optional<std::span<const std::int64_t>>& subset, const KernelSet& kernels);
+
+    std::int64_t size() const { return static_cast<std::int64_t>(rows_.size()); }
+    std::int64_t dim() const { return population_.matrix.cols; }
+    std::int64_t row(std::int64_t position) const { return rows_[position]; }
+    bool labelled() const { return !population_.labels.empty(); }
+    std::int64_t label(std::int64_t position) const { return population_.labels[row(position)]; }
+    bool same_group(std::int64_t position, const Dataset& other, std::int64_t other_position) const {
+        return !population_.groups.empty() &&
+               population_.groups[row(position)] ==
+                   other.population_.groups[other.row(other_position)];
+    }
+
+    // The positions that hold this label: where it is, or an empty interval where it would be.
+    Interval class_of(std::int64_t label) const;
+
+    // Computes the norms; a NaN, an infinity or a norm beyond float64 is an error that names the
+    // first bad row.
+    void measure(Team& team);
+    double norm2(std::int64_t position) const { return norm2_[position]; }
+    double largest_norm2() const;
+    std::int64_t zero_rows() const;
+
+    // The row's exact values, padded to padded(dim()).
+    void widen(std::int64_t position, double* to) const;
+
+private:
+    void reject(std::int64_t row) const;
+
+    Population population_;
+    const KernelSet& kernels_;
+    std::vector<std::int64_t> rows_;
+    std::vector<double> norm2_;
+};
+
+}  // namespace tripletmine

@@ -1,0 +1,74 @@
+// Join: the two sides of a call, checked, measured and packed once, and the questions put to them.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "dataset.hpp"
+#include "kernels/kernel_set.hpp"
+#include "operand.hpp"
+#include "parallel.hpp"
+#include "select/ranked.hpp"
+#include "sweep.hpp"
+
+namespace tripletmine {
+
+class Stopwatch {
+public:
+    double seconds() const {
+        return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+    }
+
+private:
+    std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+class Join {
+public:
+    Join(Team& team, const KernelSet& kernels, const Population& rows,
+         const std::optional<Population>& references,
+         const std::optional<std::span<const std::int64_t>>& subset, Metric metric,
+         std::int64_t packing_budget);
+
+    // The same columns (not measured or packed again), and only these of the rows.
+    Join narrowed(std::span<const std::int64_t> rows) const;
+
+    const Dataset& rows() const { return *rows_; }
+    const Dataset& cols() const { return *cols_; }
+
+    // The first k candidates of every row by distance, among those within the row's range (all, if
+    // `ranges` is empty). Nearest: ascending (d, index); farthest: ascending (−d, index).
+    Choice rank(Relation relation, Sign sign, std::int64_t k, std::vector<Range> ranges);
+
+    // The first k candidates of every row, among those within the range, in an order drawn at
+    // random: see select/random.cpp.
+    Choice draw(Relation relation, std::int64_t k, const Range& range, std::uint64_t seed);
+
+    // Counts the work of a join narrowed from this one as this one's.
+    void include(const Join& narrowed) { decided_ += narrowed.decided_; }
+
+    // Fills in what the report says of the work done.
+    void describe(Report& report, const Stopwatch& stopwatch) const;
+
+private:
+    Pairing packed();
+    template <Sign sign>
+    Choice rank_as(Relation relation, std::int64_t k, std::vector<Range> ranges);
+
+    Team& team_;
+    const KernelSet& kernels_;
+    Population population_;  // of the rows
+    Metric metric_;
+    std::int64_t packing_budget_;
+    bool self_join_;
+    ScoreSpace space_;
+    std::shared_ptr<const Dataset> rows_, cols_;
+    std::shared_ptr<const Operand> row_operand_, col_operand_;
+    std::int64_t decided_ = 0;
+};
+
+}  // namespace tripletmine

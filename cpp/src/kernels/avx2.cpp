@@ -1,0 +1,79 @@
+// AVX2 with FMA and F16C: eight floats a register, two registers for the eight partial sums.
+#include <immintrin.h>
+
+#include "kernels/kernel_set.hpp"
+
+namespace tripletmine {
+namespace {
+
+constexpr int tile_rows = 4, tile_cols = 16;
+
+struct F32 {
+    static constexpr int width = 8;
+    __m256 v;
+    static F32 zero() { return {_mm256_setzero_ps()}; }
+    static F32 load(const float* p) { return {_mm256_loadu_ps(p)}; }
+    static F32 broadcast(const float* p) { return {_mm256_broadcast_ss(p)}; }
+    void store(float* p) const { _mm256_storeu_ps(p, v); }
+};
+inline F32 fma(F32 a, F32 b, F32 c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
+inline F32 add(F32 a, F32 b) { return {_mm256_add_ps(a.v, b.v)}; }
+inline F32 sub(F32 a, F32 b) { return {_mm256_sub_ps(a.v, b.v)}; }
+inline std::uint64_t lane_bits(__m256 mask) {
+    return static_cast<std::uint64_t>(static_cast<unsigned>(_mm256_movemask_ps(mask)));
+}
+inline std::uint64_t at_least(F32 a, F32 b) {
+    return lane_bits(_mm256_cmp_ps(a.v, b.v, _CMP_GE_OQ));
+}
+inline std::uint64_t at_most(F32 a, F32 b) {
+    return lane_bits(_mm256_cmp_ps(a.v, b.v, _CMP_LE_OQ));
+}
+
+struct F64x8 {
+    __m256d low, high;
+    static F64x8 zero() { return {_mm256_setzero_pd(), _mm256_setzero_pd()}; }
+    static F64x8 load(const double* p) { return {_mm256_loadu_pd(p), _mm256_loadu_pd(p + 4)}; }
+    void store(double* p) const {
+        _mm256_storeu_pd(p, low);
+        _mm256_storeu_pd(p + 4, high);
+    }
+};
+inline F64x8 add(F64x8 a, F64x8 b) {
+    return {_mm256_add_pd(a.low, b.low), _mm256_add_pd(a.high, b.high)};
+}
+inline F64x8 sub(F64x8 a, F64x8 b) {
+    return {_mm256_sub_pd(a.low, b.low), _mm256_sub_pd(a.high, b.high)};
+}
+inline F64x8 mul(F64x8 a, F64x8 b) {
+    return {_mm256_mul_pd(a.low, b.low), _mm256_mul_pd(a.high, b.high)};
+}
+inline double reduce(F64x8 a) {
+    const __m256d four = _mm256_add_pd(a.low, a.high);
+    const __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
+}
+
+inline F64x8 widen_floats(__m256 floats) {
+    return {_mm256_cvtps_pd(_mm256_castps256_ps128(floats)),
+            _mm256_cvtps_pd(_mm256_extractf128_ps(floats, 1))};
+}
+inline F64x8 widen8_float32(const void* p) noexcept {
+    return widen_floats(_mm256_loadu_ps(static_cast<const float*>(p)));
+}
+inline F64x8 widen8_float16(const void* p) noexcept {
+    return widen_floats(_mm256_cvtph_ps(_mm_loadu_si128(static_cast<const __m128i*>(p))));
+}
+inline F64x8 widen8_bfloat16(const void* p) noexcept {
+    const __m128i half = _mm_loadu_si128(static_cast<const __m128i*>(p));
+    const __m256i bits = _mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16);
+    return widen_floats(_mm256_castsi256_ps(bits));
+}
+
+}  // namespace
+
+#include "kernels/algorithms.inl"
+
+extern const KernelSet kernel_set_avx2;
+constinit const KernelSet kernel_set_avx2 = make_kernel_set("avx2");
+
+}  // namespace tripletmine

@@ -1,0 +1,81 @@
+// Portable: the compiler's generic vectors, on the baseline of whatever machine it builds for.
+// Multiplications and additions are rounded one by one (-ffp-contract=off).
+#include "kernels/float16.hpp"
+#include "kernels/kernel_set.hpp"
+
+namespace tripletmine {
+namespace {
+
+constexpr int tile_rows = 2, tile_cols = 16;
+
+struct F32 {
+    static constexpr int width = 4;
+    typedef float Vector __attribute__((vector_size(16)));
+    typedef float Unaligned __attribute__((vector_size(16), aligned(4), may_alias));
+    Vector v;
+    static F32 zero() { return {Vector{}}; }
+    static F32 load(const float* p) { return {*reinterpret_cast<const Unaligned*>(p)}; }
+    static F32 broadcast(const float* p) { return {Vector{*p, *p, *p, *p}}; }
+    void store(float* p) const { *reinterpret_cast<Unaligned*>(p) = v; }
+};
+inline F32 fma(F32 a, F32 b, F32 c) { return {a.v * b.v + c.v}; }
+inline F32 add(F32 a, F32 b) { return {a.v + b.v}; }
+inline F32 sub(F32 a, F32 b) { return {a.v - b.v}; }
+inline std::uint64_t at_least(F32 a, F32 b) {
+    const auto mask = a.v >= b.v;
+    return static_cast<std::uint64_t>((mask[0] & 1) | (mask[1] & 2) | (mask[2] & 4) | (mask[3] & 8));
+}
+inline std::uint64_t at_most(F32 a, F32 b) { return at_least(b, a); }
+
+struct F64x8 {
+    double v[8];
+    static F64x8 zero() { return {}; }
+    // A caller's float64 rows may lie at any address.
+    static F64x8 load(const double* p) {
+        F64x8 r;
+        __builtin_memcpy(r.v, p, sizeof r.v);
+        return r;
+    }
+    void store(double* p) const {
+        for (int i = 0; i < 8; ++i) p[i] = v[i];
+    }
+};
+inline F64x8 add(F64x8 a, F64x8 b) {
+    for (int i = 0; i < 8; ++i) a.v[i] = a.v[i] + b.v[i];
+    return a;
+}
+inline F64x8 sub(F64x8 a, F64x8 b) {
+    for (int i = 0; i < 8; ++i) a.v[i] = a.v[i] - b.v[i];
+    return a;
+}
+inline F64x8 mul(F64x8 a, F64x8 b) {
+    for (int i = 0; i < 8; ++i) a.v[i] = a.v[i] * b.v[i];
+    return a;
+}
+inline double reduce(F64x8 a) {
+    return ((a.v[0] + a.v[4]) + (a.v[2] + a.v[6])) + ((a.v[1] + a.v[5]) + (a.v[3] + a.v[7]));
+}
+
+template <typename Element, double convert(Element)>
+F64x8 widen8(const void* p) noexcept {
+    F64x8 r;
+    for (int i = 0; i < 8; ++i) {
+        Element element;
+        __builtin_memcpy(&element, static_cast<const char*>(p) + i * sizeof element, sizeof element);
+        r.v[i] = convert(element);
+    }
+    return r;
+}
+double exact_float(float value) { return value; }
+constexpr auto widen8_float16 = widen8<std::uint16_t, float16_value>;
+constexpr auto widen8_bfloat16 = widen8<std::uint16_t, bfloat16_value>;
+constexpr auto widen8_float32 = widen8<float, exact_float>;
+
+}  // namespace
+
+#include "kernels/algorithms.inl"
+
+extern const KernelSet kernel_set_portable;
+constinit const KernelSet kernel_set_portable = make_kernel_set("portable");
+
+}  // namespace tripletmine

@@ -1,0 +1,152 @@
+// Candidates at random: the order in which a row's candidates are drawn.
+//
+// The candidates of an anchor (its positives but itself, or its negatives), ascending by index, are
+// shuffled by Fisher and Yates from the front, and candidates of its group or out of range are passed
+// over; the first k that remain are a uniform sample without replacement. Only the part of the shuffle
+// that is looked at is computed. Draw t of an anchor depends on (seed, relation, anchor, t) alone, so
+// that no thread count, partition or k changes it.
+#include <algorithm>
+#include <unordered_map>
+
+#include "exact.hpp"
+#include "join.hpp"
+
+namespace tripletmine {
+namespace {
+
+constexpr std::int64_t rows_per_task = 64;
+constexpr int draws_between_polls = 4096;
+
+// The finaliser of SplitMix64 (Steele, Lea and Flood, 2014).
+std::uint64_t mix(std::uint64_t z) {
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+constexpr std::uint64_t golden = 0x9e3779b97f4a7c15u;
+
+__extension__ typedef unsigned __int128 Wide;
+
+// A counter-based generator: draw(t, bound) is uniform in [0, bound).
+class Draws {
+public:
+    Draws(std::uint64_t seed, Relation relation, std::int64_t anchor)
+        : key_(mix(mix(seed + golden) +
+                   golden * (2 * static_cast<std::uint64_t>(anchor) +
+                             (relation == Relation::negatives ? 2 : 1)))) {}
+    std::int64_t operator()(std::int64_t t, std::int64_t bound) const {
+        const std::uint64_t bits = mix(key_ + golden * (static_cast<std::uint64_t>(t) + 1));
+        return static_cast<std::int64_t>(
+            static_cast<Wide>(bits) * static_cast<std::uint64_t>(bound) >> 64);
+    }
+
+private:
+    std::uint64_t key_;
+};
+
+// The t-th element of a Fisher–Yates shuffle of 0 ... size-1, for t = 0, 1, 2, ...
+class LazyShuffle {
+public:
+    LazyShuffle(const Draws& draws, std::int64_t size) : draws_(draws), size_(size) {}
+    bool done() const { return t_ == size_; }
+    std::int64_t next() {
+        const std::int64_t chosen = t_ + draws_(t_, size_ - t_);
+        const std::int64_t value = at(chosen);
+        moved_[chosen] = at(t_);
+        ++t_;
+        return value;
+    }
+
+private:
+    std::int64_t at(std::int64_t place) const {
+        const auto found = moved_.find(place);
+        return found == moved_.end() ? place : found->second;
+    }
+
+    Draws draws_;
+    std::int64_t size_;
+    std::int64_t t_ = 0;
+    std::unordered_map<std::int64_t, std::int64_t> moved_;
+};
+
+// The candidates of one anchor, by rank in ascending index order, as positions.
+class Candidates {
+public:
+    Candidates(const Dataset& cols, const std::vector<std::int64_t>& position_of, Relation relation,
+               std::int64_t label, std::int64_t self)
+        : cols_(cols), position_of_(position_of), relation_(relation), class_(cols.class_of(label)) {
+        if (relation_ == Relation::negatives) {
+            size_ = cols.size() - class_.size();
+        } else {
+            size_ = class_.size() - (self >= 0 ? 1 : 0);
+            self_position_ = self >= 0 ? position_of[static_cast<std::size_t>(self)] : cols.size();
+        }
+    }
+
+    std::int64_t size() const { return size_; }
+
+    std::int64_t position(std::int64_t rank) const {
+        if (relation_ == Relation::positives) {
+            const std::int64_t position = class_.begin + rank;
+            return position < self_position_ ? position : position + 1;
+        }
+        // The rank-th index outside the class: `rank` plus the class members that lie before it,
+        // where member t lies before it if member(t) − t ≤ rank.
+        std::int64_t low = 0, high = class_.size();
+        while (low < high) {
+            const std::int64_t middle = (low + high) / 2;
+            if (cols_.row(class_.begin + middle) - middle <= rank) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        return position_of_[static_cast<std::size_t>(rank + low)];
+    }
+
+private:
+    const Dataset& cols_;
+    const std::vector<std::int64_t>& position_of_;
+    Relation relation_;
+    Interval class_;
+    std::int64_t self_position_ = 0;
+    std::int64_t size_ = 0;
+};
+
+}  // namespace
+
+Choice Join::draw(Relation relation, std::int64_t k, const Range& range, std::uint64_t seed) {
+    Choice choice{k, std::vector<std::int64_t>(static_cast<std::size_t>(rows_->size())),
+                  std::vector<Candidate>(static_cast<std::size_t>(rows_->size() * k))};
+    std::vector<std::int64_t> position_of(static_cast<std::size_t>(cols_->size()));
+    for (std::int64_t p = 0; p < cols_->size(); ++p) {
+        position_of[static_cast<std::size_t>(cols_->row(p))] = p;
+    }
+    std::vector<ExactDistance> exact(static_cast<std::size_t>(team_.size()),
+                                     {*rows_, *cols_, kernels_, metric_});
+    const std::int64_t tasks = (rows_->size() + rows_per_task - 1) / rows_per_task;
+    team_.for_each(tasks, [&](std::int64_t task, int worker) {
+        ExactDistance& distance = exact[static_cast<std::size_t>(worker)];
+        const std::int64_t end = std::min(rows_->size(), (task + 1) * rows_per_task);
+        for (std::int64_t p = task * rows_per_task; p < end; ++p) {
+            const std::int64_t anchor = rows_->row(p);
+            const Candidates candidates(*cols_, position_of, relation, rows_->label(p),
+                                        self_join_ ? anchor : -1);
+            LazyShuffle shuffle({seed, relation, anchor}, candidates.size());
+            std::int64_t& count = choice.counts[static_cast<std::size_t>(p)];
+            for (int draws = 1; count < k && !shuffle.done(); ++draws) {
+                if (draws % draws_between_polls == 0) team_.poll(worker);
+                const std::int64_t col = candidates.position(shuffle.next());
+                if (rows_->same_group(p, *cols_, col)) continue;
+                const double d = distance(p, col);
+                if (!(range.low <= d && d <= range.high)) continue;
+                choice.candidates[static_cast<std::size_t>(p * k + count++)] = {d, cols_->row(col)};
+            }
+        }
+    });
+    for (const ExactDistance& distance : exact) decided_ += distance.decided();
+    return choice;
+}
+
+}  // namespace tripletmine

@@ -1,0 +1,37 @@
+"""tripletmine: the hard and semi-hard triplets of a whole embedding set, exactly, on CPUs.
+
+The way of the data::
+
+    your arrays ──> _arguments ──> _core (C++) ──────────────────> Triplets ──> arrays, Parquet, npz
+                    every user     Dataset → Operand → Sweep →     _results
+                    error ends     Selector → results
+                    here
+
+``mine`` selects triplets, ``nearest`` and ``pairwise_distances`` are its building blocks, and
+``reference`` answers the same calls in plain NumPy: it is the definition that the core is tested
+against. Every answer equals the float64 definition in ``docs/semantics.md``, for any number of
+threads and any instruction set.
+"""
+
+from importlib.metadata import version as _version
+
+from tripletmine import reference
+from tripletmine._distances import nearest, pairwise_distances
+from tripletmine._mine import mine
+from tripletmine._results import MiningReport, Triplets
+from tripletmine._versions import InstructionSet, instruction_sets, show_versions
+
+__version__ = _version("tripletmine")
+
+__all__ = [
+    "InstructionSet",
+    "MiningReport",
+    "Triplets",
+    "__version__",
+    "instruction_sets",
+    "mine",
+    "nearest",
+    "pairwise_distances",
+    "reference",
+    "show_versions",
+]

@@ -1,0 +1,66 @@
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+_Matrix = npt.NDArray[Any]
+_Int64s = npt.NDArray[np.int64]
+_Float64s = npt.NDArray[np.float64]
+_Bytes = npt.NDArray[np.uint8]
+_Progress = Callable[[int, int], object] | None
+
+def mine(
+    *,
+    embeddings: _Matrix,
+    labels: _Int64s,
+    ref_emb: _Matrix | None,
+    ref_labels: _Int64s | None,
+    pos_strategy: str,
+    neg_strategy: str,
+    metric: str,
+    margin: float | None,
+    type_of_triplets: str,
+    fallback: str,
+    num_negatives: int,
+    range_min: int,
+    pos_range: tuple[float, float],
+    neg_range: tuple[float, float],
+    groups: _Int64s | None,
+    ref_groups: _Int64s | None,
+    anchors: _Int64s | None,
+    max_triplets: int,
+    seed: int,
+    n_threads: int,
+    progress: _Progress,
+    isa: str,
+    packing_budget: int,
+) -> tuple[
+    int,
+    tuple[_Int64s, _Int64s, _Int64s, _Float64s, _Float64s, _Bytes] | None,
+    dict[str, Any],
+]: ...
+def nearest(
+    *,
+    x: _Matrix,
+    y: _Matrix | None,
+    k: int,
+    metric: str,
+    n_threads: int,
+    progress: _Progress,
+    isa: str,
+    packing_budget: int,
+) -> tuple[_Int64s, _Float64s, dict[str, Any]]: ...
+def pairwise_distances(
+    *,
+    x: _Matrix,
+    y: _Matrix | None,
+    metric: str,
+    out: npt.NDArray[np.float32],
+    n_threads: int,
+    progress: _Progress,
+    isa: str,
+) -> None: ...
+def instruction_sets() -> list[tuple[str, str, bool]]: ...
+def default_threads() -> int: ...
+def build_info() -> dict[str, str]: ...

@@ -1,0 +1,41 @@
+"""How much memory is free. Called by ``_mine`` and ``_distances`` before large allocations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+# Below this size nothing is asked: a small batch must not pay for reading /proc.
+SMALL = 64 * 2**20
+
+
+def available() -> int:
+    """Return the bytes that can still be allocated: the machine's, or the container's if fewer."""
+    free = [_meminfo(), _cgroup()]
+    known = [amount for amount in free if amount is not None]
+    return min(known) if known else 2**62
+
+
+def packing_budget(rows: int, dim: int) -> int:
+    """Return the bytes that the packed rows of a call may take."""
+    return SMALL if rows * dim * 4 <= SMALL // 2 else available() // 2
+
+
+def _meminfo() -> int | None:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def _cgroup() -> int | None:
+    folder = Path("/sys/fs/cgroup")
+    try:
+        limit = (folder / "memory.max").read_text().strip()
+        used = int((folder / "memory.current").read_text())
+    except OSError:
+        return None
+    return None if limit == "max" else max(0, int(limit) - used)

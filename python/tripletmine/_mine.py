@@ -1,0 +1,247 @@
+"""``mine``: triplets of a whole embedding set, selected by the core."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tripletmine import _core, _memory
+from tripletmine._arguments import MineArguments, mine_arguments
+from tripletmine._options import Fallback, Metric, NegStrategy, PosStrategy, TripletType
+from tripletmine._results import MiningReport, Triplets, concatenated
+
+_TRIPLET_BYTES = 41  # three int64, two float64, one bool
+_CANDIDATE_BYTES = 16  # what the selection holds for each rank of each anchor
+_UNLIMITED = 2**62
+
+
+def mine(
+    embeddings: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    ref_emb: npt.ArrayLike | None = None,
+    ref_labels: npt.ArrayLike | None = None,
+    *,
+    pos_strategy: PosStrategy = "easy",
+    neg_strategy: NegStrategy = "semihard",
+    metric: Metric = "cosine",
+    margin: float | None = None,
+    type_of_triplets: TripletType = "all",
+    fallback: Fallback = "drop",
+    num_negatives: int = 1,
+    range_min: int = 0,
+    allowed_pos_range: tuple[float, float] | None = None,
+    allowed_neg_range: tuple[float, float] | None = None,
+    groups: npt.ArrayLike | None = None,
+    ref_groups: npt.ArrayLike | None = None,
+    anchors: npt.ArrayLike | slice | None = None,
+    max_triplets: int | None = None,
+    seed: int = 0,
+    n_threads: int | None = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> Triplets:
+    """Select a positive and negatives for every anchor of a whole embedding set, exactly.
+
+    Every decision is made on the float64 distance of the rows' own values, ties go to the lowest
+    index, and the result is the same for any number of threads and any instruction set.
+
+    Parameters
+    ----------
+    embeddings : array_like of float16, bfloat16, float32 or float64, shape (n, d)
+        The anchors, and the candidates too unless ``ref_emb`` is given. Read in place: read-only,
+        strided and memory-mapped arrays are fine, and so are torch tensors on the CPU.
+    labels : array_like of int or str, shape (n,)
+        Equal labels make a positive pair, different ones a negative pair.
+    ref_emb, ref_labels : array_like, shapes (m, d) and (m,), optional
+        Candidates apart from the anchors. Without them a row is never paired with itself.
+    pos_strategy : {"easy", "hard", "semihard", "random"}
+        The nearest positive, the farthest, the farthest that is strictly nearer than every chosen
+        negative (with ``neg_strategy`` "hard" or "easy" only), or one at random.
+    neg_strategy : {"semihard", "hard", "easy", "random"}
+        The nearest negative *strictly* farther than the positive (Schroff et al., FaceNet, 2015),
+        the nearest, the farthest, or one at random.
+    metric : {"cosine", "dot", "euclidean", "sqeuclidean"}
+        Distance: 1 − cosine similarity, −dot product, or Euclidean, plain or squared.
+    margin : float, optional
+        In the metric's own unit. With t = d_an − d_ap, keep after selection the triplets that
+        ``type_of_triplets`` asks for: "all" with a loss (t <= margin), "hard" (t <= 0), "semihard"
+        (0 < t <= margin) or "easy" (t > margin). Without a margin, "all" keeps every triplet.
+    type_of_triplets : {"all", "hard", "semihard", "easy"}
+        See ``margin``; "semihard" and "easy" need one.
+    fallback : {"drop", "easy", "hard"}
+        For anchors without any semi-hard negative: no triplet, the farthest, or the nearest.
+    num_negatives : int
+        Negatives for each anchor: the first so many in the strategy's order.
+    range_min : int
+        Negatives to skip first, against false negatives.
+    allowed_pos_range, allowed_neg_range : (float, float), optional
+        Only candidates with low <= d <= high are considered.
+    groups, ref_groups : array_like of int or str, shapes (n,) and (m,), optional
+        Two rows of one group are never paired (frames of one video, chunks of one document).
+    anchors : slice or array_like of int, optional
+        Only these rows act as anchors (in ascending order). The results of a partition, one after
+        the other, are the result of the whole.
+    max_triplets : int, optional
+        Raise rather than return more; by default what fits in a quarter of the free memory.
+    seed : int
+        For the random strategies: what is drawn depends on it, the anchor and the labels alone.
+    n_threads : int, optional
+        By default what OpenMP would use now (``OMP_NUM_THREADS``, threadpoolctl).
+    progress : callable, optional
+        Called about 20 times a second as ``progress(done, total)``, in pairs of rows. What it
+        raises stops the call.
+
+    Returns
+    -------
+    Triplets
+        Ordered by anchor, then by the rank of the negative. Empty arrays if there are none.
+
+    Raises
+    ------
+    TypeError
+        An argument is of the wrong kind.
+    ValueError
+        An argument has a wrong value, a row is not finite, or there are too many triplets.
+
+    Notes
+    -----
+    ``pos_strategy="hard", neg_strategy="hard"`` is batch-hard mining (Hermans, Beyer and Leibe, "In
+    Defense of the Triplet Loss", 2017) over the whole set.
+
+    Examples
+    --------
+    >>> import numpy as np, tripletmine
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(1000, 16)).astype(np.float32)
+    >>> labels = np.arange(1000) % 10
+    >>> triplets = tripletmine.mine(x, labels, pos_strategy="hard", neg_strategy="hard")
+    >>> len(triplets)
+    1000
+    >>> a, p, n = triplets
+    >>> bool(np.all(labels[a] == labels[p])), bool(np.any(labels[a] == labels[n]))
+    (True, False)
+    """
+    arguments = mine_arguments(
+        embeddings,
+        labels,
+        ref_emb,
+        ref_labels,
+        pos_strategy=pos_strategy,
+        neg_strategy=neg_strategy,
+        metric=metric,
+        margin=margin,
+        type_of_triplets=type_of_triplets,
+        fallback=fallback,
+        num_negatives=num_negatives,
+        range_min=range_min,
+        allowed_pos_range=allowed_pos_range,
+        allowed_neg_range=allowed_neg_range,
+        groups=groups,
+        ref_groups=ref_groups,
+        anchors=anchors,
+        max_triplets=max_triplets,
+        seed=seed,
+        n_threads=n_threads,
+        progress=progress,
+    )
+    ranks = min(arguments.range_min + arguments.num_negatives, arguments.n_candidates)
+    if _bytes_needed(arguments, ranks) <= _memory.SMALL:
+        limit = _UNLIMITED if arguments.max_triplets is None else arguments.max_triplets
+        count, triplets = _call_core(arguments, limit)
+        return _checked(count, limit, triplets)
+    return _mine_large(arguments, ranks)
+
+
+def _bytes_needed(arguments: MineArguments, ranks: int) -> int:
+    per_anchor = ranks * _CANDIDATE_BYTES + min(ranks, arguments.num_negatives) * _TRIPLET_BYTES
+    return len(arguments.rows) * per_anchor
+
+
+def _mine_large(arguments: MineArguments, ranks: int) -> Triplets:
+    """Refuse a result that cannot fit; select in as many blocks of anchors as memory asks for."""
+    free = _memory.available()
+    limit = arguments.max_triplets
+    if limit is None:
+        limit = free // 4 // _TRIPLET_BYTES
+    if _is_unfiltered(arguments):
+        _checked(_count(arguments), limit, None)
+    per_block = max(1, free // 4 // (ranks * (_CANDIDATE_BYTES + _TRIPLET_BYTES)))
+    count = 0
+    parts: list[Triplets] = []
+    for block in _blocks(arguments, per_block):  # beyond the limit they are only counted
+        found, part = _call_core(block, max(-1, limit - count))
+        count += found
+        parts = [*parts, part] if part is not None else []
+    return _checked(count, limit, concatenated(parts) if parts else None)
+
+
+def _blocks(arguments: MineArguments, size: int) -> Iterator[MineArguments]:
+    rows = arguments.rows
+    if len(rows) <= size:
+        yield arguments
+        return
+    for start in range(0, len(rows), size):
+        yield replace(arguments, anchors=rows[start : start + size])
+
+
+def _is_unfiltered(arguments: MineArguments) -> bool:
+    """Whether the labels alone say how many triplets there are."""
+    everything = (-np.inf, np.inf)
+    return (
+        arguments.groups is None
+        and arguments.pos_range == arguments.neg_range == everything
+        and arguments.margin is None
+        and arguments.type_of_triplets == "all"
+        and "semihard" not in (arguments.pos_strategy, arguments.neg_strategy)
+    )
+
+
+def _count(arguments: MineArguments) -> int:
+    """Return the number of triplets that the labels allow."""
+    candidates = arguments.labels if arguments.ref_labels is None else arguments.ref_labels
+    classes, sizes = np.unique(candidates, return_counts=True)
+    of_anchors = arguments.labels[arguments.rows]
+    place = np.minimum(np.searchsorted(classes, of_anchors), len(classes) - 1)
+    same = np.where(classes[place] == of_anchors, sizes[place], 0)
+    positives = same - 1 if arguments.ref_labels is None else same
+    negatives = np.maximum(0, len(candidates) - same - arguments.range_min)
+    chosen = np.minimum(negatives, arguments.num_negatives)
+    return int(chosen[positives > 0].sum())
+
+
+def _call_core(arguments: MineArguments, limit: int) -> tuple[int, Triplets | None]:
+    options: dict[str, Any] = dict(vars(arguments))
+    options["max_triplets"] = limit
+    embeddings = arguments.embeddings
+    rows = len(embeddings) + (0 if arguments.ref_emb is None else arguments.n_candidates)
+    count, arrays, report = _core.mine(
+        **options,
+        isa=os.environ.get("TRIPLETMINE_ISA", ""),
+        packing_budget=_memory.packing_budget(rows, embeddings.shape[1]),
+    )
+    if arrays is None:
+        return count, None
+    anchors, positives, negatives, d_ap, d_an, fell_back = arrays
+    return count, Triplets(
+        anchors=anchors,
+        positives=positives,
+        negatives=negatives,
+        d_ap=d_ap,
+        d_an=d_an,
+        fell_back=fell_back.view(np.bool_),
+        report=MiningReport(triplets=count, **report),
+    )
+
+
+def _checked(count: int, limit: int, triplets: Triplets | None) -> Triplets:
+    if count > limit:
+        raise ValueError(
+            f"max_triplets: found {count} triplets ({count * _TRIPLET_BYTES} bytes), expected at "
+            f"most {limit}; mine a part of the anchors at a time (anchors=slice(start, stop)), or "
+            "raise max_triplets"
+        )
+    return triplets  # type: ignore[return-value]

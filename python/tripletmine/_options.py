@@ -1,0 +1,108 @@
+"""The names that options take, and the checks of single option values.
+
+Called by ``_arguments`` (for the API) and by ``cli`` (for its choices). Every message names the
+argument, the value found and what was expected.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any, Literal, get_args
+
+PosStrategy = Literal["easy", "hard", "semihard", "random"]
+NegStrategy = Literal["semihard", "hard", "easy", "random"]
+Metric = Literal["cosine", "dot", "euclidean", "sqeuclidean"]
+TripletType = Literal["all", "hard", "semihard", "easy"]
+Fallback = Literal["drop", "easy", "hard"]
+
+POS_STRATEGIES: tuple[str, ...] = get_args(PosStrategy)
+NEG_STRATEGIES: tuple[str, ...] = get_args(NegStrategy)
+METRICS: tuple[str, ...] = get_args(Metric)
+TRIPLET_TYPES: tuple[str, ...] = get_args(TripletType)
+FALLBACKS: tuple[str, ...] = get_args(Fallback)
+
+LARGEST_COUNT = 2**62  # sums of two counts still fit in 64 bits
+MOST_THREADS = 4096
+
+
+def choice(name: str, value: Any, known: tuple[str, ...]) -> str:
+    """Return ``value`` if it is one of the known names."""
+    if not isinstance(value, str):
+        raise TypeError(
+            f"{name}: found {value!r} ({type(value).__name__}), expected one of {_listed(known)}"
+        )
+    if value not in known:
+        raise ValueError(f"{name}: found {value!r}, expected one of {_listed(known)}")
+    return value
+
+
+def integer(name: str, value: Any, low: int, high: int = LARGEST_COUNT) -> int:
+    """Return ``value`` as an int between ``low`` and ``high``."""
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(
+            f"{name}: found {value!r} ({type(value).__name__}), expected an integer"
+        ) from None
+    if not low <= number <= high:
+        top = f"at most {high}" if high < LARGEST_COUNT else "not absurdly large"
+        raise ValueError(f"{name}: found {number}, expected an integer of at least {low}, {top}")
+    return number
+
+
+def real(name: str, value: Any) -> float:
+    """Return ``value`` as a float that is not NaN."""
+    if isinstance(value, (bool, str, bytes)):
+        raise TypeError(f"{name}: found {value!r} ({type(value).__name__}), expected a number")
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"{name}: found {value!r} ({type(value).__name__}), expected a number"
+        ) from None
+    if math.isnan(number):
+        raise ValueError(f"{name}: found NaN, expected a number")
+    return number
+
+
+def margin(value: Any) -> float | None:
+    """Return a margin: None, or a finite number of at least 0."""
+    if value is None:
+        return None
+    number = real("margin", value)
+    if not 0.0 <= number < math.inf:
+        raise ValueError(f"margin: found {number}, expected a finite number of at least 0, or None")
+    return number
+
+
+def distance_range(name: str, value: Any) -> tuple[float, float]:
+    """Return an allowed range ``(low, high)`` of distances; None allows all."""
+    if value is None:
+        return (-math.inf, math.inf)
+    if isinstance(value, str) or not hasattr(value, "__len__") or len(value) != 2:
+        raise TypeError(f"{name}: found {value!r}, expected a pair (low, high) or None")
+    low, high = real(f"{name}[0]", value[0]), real(f"{name}[1]", value[1])
+    if low > high:
+        raise ValueError(f"{name}: found ({low}, {high}), expected low <= high")
+    return (low, high)
+
+
+def threads(value: Any) -> int:
+    """Return a number of threads; 0 stands for None, the number that OpenMP says."""
+    return 0 if value is None else integer("n_threads", value, 1, MOST_THREADS)
+
+
+def progress(value: Any) -> Any:
+    """Return a progress callback or None."""
+    if value is not None and not callable(value):
+        raise TypeError(
+            f"progress: found {value!r}, expected a function of (done, total) pairs, or None"
+        )
+    return value
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(repr(name) for name in names)

@@ -1,0 +1,200 @@
+"""What calls return: ``Triplets`` and ``MiningReport``, and their ways out to files and tables.
+
+Made by ``_mine`` and ``reference``; written by ``cli``. pyarrow and pandas are imported only when
+their method is called.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tripletmine._files import replacing
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+Int64s = npt.NDArray[np.int64]
+Float64s = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+METADATA_KEY = b"tripletmine"
+
+
+@dataclass(frozen=True)
+class MiningReport:
+    """What happened during a call.
+
+    Attributes
+    ----------
+    anchors : int
+        Rows that acted as anchors.
+    anchors_without_positive, anchors_without_negative : int
+        Anchors for which no positive (negative) was left to choose, after groups, allowed ranges,
+        the strategy and ``range_min``; they yield no triplet. An anchor may count in both.
+    fell_back : int
+        Anchors whose negatives come from ``fallback``.
+    triplets : int
+        Rows of the result.
+    zero_rows : int
+        Rows of norm 0 among anchors and candidates; by definition their cosine similarity to
+        everything is 0.
+    pairs_considered : int
+        Pairs of an anchor and a candidate, itself excluded.
+    pairs_decided : int
+        Pairs for which the filter left the decision to the float64 distance. The only count that
+        may differ from run to run.
+    seconds : float
+        Wall-clock time inside the core.
+    threads : int
+        Threads used.
+    instruction_set : str
+        Name of the kernel set used.
+    """
+
+    anchors: int
+    anchors_without_positive: int
+    anchors_without_negative: int
+    fell_back: int
+    triplets: int
+    zero_rows: int
+    pairs_considered: int
+    pairs_decided: int
+    seconds: float
+    threads: int
+    instruction_set: str
+
+    def as_dict(self) -> dict[str, int | float | str]:
+        """Return the fields by name."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Triplets:
+    """Triplets, one an entry, ordered by anchor, positive and rank of the negative.
+
+    Unpacks as ``a, p, n = triplets``.
+
+    Attributes
+    ----------
+    anchors, positives, negatives : ndarray of int64, shape (T,)
+        Row indices; positives and negatives index ``ref_emb`` where that was given.
+    d_ap, d_an : ndarray of float64, shape (T,)
+        Distances of the anchor to its positive and to its negative, in the metric's own unit.
+    fell_back : ndarray of bool, shape (T,)
+        Whether the negative comes from ``fallback``.
+    report : MiningReport
+
+    Examples
+    --------
+    >>> import numpy as np, tripletmine
+    >>> x = np.array([[0.0], [1.0], [2.5], [4.0]])
+    >>> t = tripletmine.mine(x, [0, 0, 1, 1], pos_strategy="hard", neg_strategy="hard",
+    ...                      metric="euclidean")
+    >>> a, p, n = t
+    >>> a.tolist(), p.tolist(), n.tolist()
+    ([0, 1, 2, 3], [1, 0, 3, 2], [2, 2, 1, 1])
+    >>> t.as_array().shape
+    (4, 3)
+    """
+
+    anchors: Int64s
+    positives: Int64s
+    negatives: Int64s
+    d_ap: Float64s
+    d_an: Float64s
+    fell_back: Bools
+    report: MiningReport
+
+    def __len__(self) -> int:
+        """Return the number of triplets."""
+        return len(self.anchors)
+
+    def __iter__(self) -> Iterator[Int64s]:
+        """Yield anchors, positives and negatives."""
+        return iter((self.anchors, self.positives, self.negatives))
+
+    def __repr__(self) -> str:
+        """Return a one-line summary."""
+        return f"<Triplets: {len(self)} triplets of {self.report.anchors} anchors>"
+
+    def as_array(self) -> Int64s:
+        """Return anchors, positives and negatives as the columns of a (T, 3) int64 array."""
+        return np.stack([self.anchors, self.positives, self.negatives], axis=1)
+
+    def to_arrow(self) -> pa.Table:
+        """Return a ``pyarrow.Table`` without copying; the report is in the schema's metadata."""
+        import pyarrow as pa
+
+        table = pa.table({name.rstrip("s"): values for name, values in self._columns().items()})
+        report = json.dumps(self.report.as_dict()).encode()
+        return table.replace_schema_metadata({METADATA_KEY: report})
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return a ``pandas.DataFrame`` with the columns of :meth:`to_arrow`."""
+        import pandas as pd
+
+        return pd.DataFrame({name.rstrip("s"): values for name, values in self._columns().items()})
+
+    def to_parquet(self, path: str | PathLike[str]) -> None:
+        """Write :meth:`to_arrow` to a Parquet file, whole or not at all."""
+        import pyarrow.parquet as pq
+
+        with replacing(Path(path)) as temporary:
+            pq.write_table(self.to_arrow(), temporary)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the arrays and the report to an ``.npz`` file, whole or not at all."""
+        report = np.array(json.dumps(self.report.as_dict()))
+        with replacing(Path(path)) as temporary, temporary.open("wb") as file:
+            np.savez(file, report=report, **self._columns())
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Triplets:
+        """Read what :meth:`save` wrote.
+
+        Raises
+        ------
+        OSError
+            The file cannot be read.
+        ValueError
+            The file is not one that :meth:`save` wrote.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                columns = {name: arrays[name] for name in _COLUMNS}
+                report = MiningReport(**json.loads(str(arrays["report"])))
+        except OSError:
+            raise
+        except Exception as error:
+            raise ValueError(
+                f"{path}: not saved triplets, expected the .npz that save writes ({error})"
+            ) from error
+        return cls(**columns, report=report)
+
+    def _columns(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in _COLUMNS}
+
+
+_COLUMNS = ("anchors", "positives", "negatives", "d_ap", "d_an", "fell_back")
+
+
+def concatenated(parts: Sequence[Triplets]) -> Triplets:
+    """Return the triplets of consecutive parts of one call as one."""
+    reports = [part.report.as_dict() for part in parts]
+    added = {
+        name: sum(report[name] for report in reports)  # type: ignore[misc]
+        for name in reports[0]
+        if name not in ("zero_rows", "threads", "instruction_set")
+    }
+    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS}
+    return Triplets(**columns, report=MiningReport(**{**reports[0], **added}))  # type: ignore[arg-type]
