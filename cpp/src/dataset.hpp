@@ -22,6 +22,11 @@ struct Interval {
     std::int64_t size() const { return end - begin; }
 };
 
+// For questions without labels: positions are rows, and groups play no part.
+inline Population unlabelled(const Population& population) {
+    return {population.name, population.matrix};
+}
+
 class Dataset {
 public:
     // All rows of the population, or the given ones. The population's memory must outlive this.

@@ -201,7 +201,10 @@ Neighbours nearest(const Population& rows, const std::optional<Population>& refe
     Neighbours neighbours;
     run_team(execution.n_threads, execution.monitor, [&](Team& team) {
         const Stopwatch stopwatch;
-        Join join(team, kernels, rows, references, std::nullopt, metric, execution.packing_budget);
+        std::optional<Population> cols;
+        if (references) cols = unlabelled(*references);
+        Join join(team, kernels, unlabelled(rows), cols, std::nullopt, metric,
+                  execution.packing_budget);
         const Choice choice = join.rank(Relation::any, Sign::nearest, k, {});
         neighbours.indices.reserve(choice.candidates.size());
         neighbours.distances.reserve(choice.candidates.size());

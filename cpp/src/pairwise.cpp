@@ -1,4 +1,5 @@
 // pairwise_distances: every canonical distance, block by block, rounded to float32.
+#include <algorithm>
 #include <cfloat>
 #include <stdexcept>
 #include <string>
@@ -47,10 +48,10 @@ void pairwise_distances(const Population& rows, const std::optional<Population>&
                                         j * col_stride);
     };
     run_team(execution.n_threads, execution.monitor, [&](Team& team) {
-        Dataset x(rows, std::nullopt, kernels);
+        Dataset x(unlabelled(rows), std::nullopt, kernels);
         x.measure(team);
         std::optional<Dataset> other;
-        if (references) other.emplace(*references, std::nullopt, kernels).measure(team);
+        if (references) other.emplace(unlabelled(*references), std::nullopt, kernels).measure(team);
         const bool symmetric = !other;
         const Dataset& y = symmetric ? x : *other;
 

@@ -3,6 +3,8 @@
 #include <omp.h>
 #include <pthread.h>
 
+#include <optional>
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif

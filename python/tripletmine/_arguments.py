@@ -56,7 +56,7 @@ class MineArguments:
     def n_candidates(self) -> int:
         """The number of rows that positives and negatives are chosen from."""
         candidates = self.embeddings if self.ref_emb is None else self.ref_emb
-        return int(candidates.shape[0])
+        return len(candidates)
 
 
 def mine_arguments(
@@ -165,11 +165,11 @@ def pair_arguments(
 def neighbours(k: Any, rows: Array, refs: Array | None) -> int:
     """Check a number of neighbours against the candidates that there are."""
     candidates = len(rows) - 1 if refs is None else len(refs)
-    k = _options.integer("k", k, 1)
-    if k > candidates:
+    count = _options.integer("k", k, 1)
+    if count > candidates:
         others = "other rows of x" if refs is None else "rows of y"
-        raise ValueError(f"k: found {k}, expected at most {candidates}, the number of {others}")
-    return k
+        raise ValueError(f"k: found {count}, expected at most {candidates}, the number of {others}")
+    return count
 
 
 def output(out: Any, shape: tuple[int, int]) -> npt.NDArray[np.float32]:

@@ -13,6 +13,7 @@ import secrets
 import tokenize
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def check_writable(path: str | os.PathLike[str], known: tuple[str, ...] = OUTPUT
     """
     _check_extension(Path(path), known)
     if Path(path).suffix == ".parquet":
-        _import_parquet()
+        import_pyarrow("pyarrow.parquet")
     _target(path)
 
 
@@ -124,14 +125,14 @@ def _check_extension(path: Path, known: tuple[str, ...]) -> None:
         )
 
 
-def _import_parquet() -> Any:
+def import_pyarrow(module: str = "pyarrow") -> Any:
+    """Import pyarrow or a module of it, or say how to install it."""
     try:
-        import pyarrow.parquet
+        return import_module(module)
     except ImportError as error:
         raise ImportError(
-            'a Parquet file needs pyarrow: pip install "tripletmine[cli]"', name="pyarrow"
+            'Arrow and Parquet need pyarrow: pip install "tripletmine[cli]"', name="pyarrow"
         ) from error
-    return pyarrow.parquet
 
 
 def _read(
@@ -181,7 +182,7 @@ def _read_parquet(
     fill: Callable[[Iterator[Any], int, str], NDArray[Any]],
 ) -> NDArray[Any]:
     """Read one column, batch by batch, so that it is never twice in memory."""
-    parquet = _import_parquet()
+    parquet = import_pyarrow("pyarrow.parquet")
     from pyarrow import ArrowException
 
     try:

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 
-from tripletmine._files import replacing
+from tripletmine._files import import_pyarrow, replacing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -133,24 +134,25 @@ class Triplets:
 
     def to_arrow(self) -> pa.Table:
         """Return a ``pyarrow.Table`` without copying; the report is in the schema's metadata."""
-        import pyarrow as pa
-
-        table = pa.table({name.rstrip("s"): values for name, values in self._columns().items()})
+        pyarrow = import_pyarrow()
+        columns = {name.rstrip("s"): values for name, values in self._columns().items()}
         report = json.dumps(self.report.as_dict()).encode()
-        return table.replace_schema_metadata({METADATA_KEY: report})
+        table: pa.Table = pyarrow.table(columns, metadata={METADATA_KEY: report})
+        return table
 
     def to_pandas(self) -> pd.DataFrame:
         """Return a ``pandas.DataFrame`` with the columns of :meth:`to_arrow`."""
         import pandas as pd
 
-        return pd.DataFrame({name.rstrip("s"): values for name, values in self._columns().items()})
+        columns = {name.rstrip("s"): values for name, values in self._columns().items()}
+        frame: pd.DataFrame = pd.DataFrame(columns)
+        return frame
 
     def to_parquet(self, path: str | PathLike[str]) -> None:
         """Write :meth:`to_arrow` to a Parquet file, whole or not at all."""
-        import pyarrow.parquet as pq
-
+        parquet = import_pyarrow("pyarrow.parquet")
         with replacing(Path(path)) as temporary:
-            pq.write_table(self.to_arrow(), temporary)
+            parquet.write_table(self.to_arrow(), temporary)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the arrays and the report to an ``.npz`` file, whole or not at all."""
@@ -173,9 +175,7 @@ class Triplets:
             with np.load(path, allow_pickle=False) as arrays:
                 columns = {name: arrays[name] for name in _COLUMNS}
                 report = MiningReport(**json.loads(str(arrays["report"])))
-        except OSError:
-            raise
-        except Exception as error:
+        except (BadZipFile, EOFError, KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{path}: not saved triplets, expected the .npz that save writes ({error})"
             ) from error

@@ -82,9 +82,9 @@ def _distances_to(row: Float64s, rows: Float64s, metric: str) -> Float64s:
     if metric == "dot":
         return -dots
     norm2, norms2 = sum8(row * row), sum8(rows * rows)
-    product = norm2 * norms2
     tiny = np.finfo(np.float64).tiny
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        product = norm2 * norms2
         in_range = (product >= tiny) & np.isfinite(product)
         norms = np.where(in_range, np.sqrt(product), np.sqrt(norm2) * np.sqrt(norms2))
         distances = np.maximum(0.0, 1.0 - dots / norms)

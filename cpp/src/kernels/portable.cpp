@@ -23,7 +23,8 @@ inline F32 add(F32 a, F32 b) { return {a.v + b.v}; }
 inline F32 sub(F32 a, F32 b) { return {a.v - b.v}; }
 inline std::uint64_t at_least(F32 a, F32 b) {
     const auto mask = a.v >= b.v;
-    return static_cast<std::uint64_t>((mask[0] & 1) | (mask[1] & 2) | (mask[2] & 4) | (mask[3] & 8));
+    return static_cast<std::uint64_t>((mask[0] & 1) | (mask[1] & 2) | (mask[2] & 4) |
+                                      (mask[3] & 8));
 }
 inline std::uint64_t at_most(F32 a, F32 b) { return at_least(b, a); }
 
@@ -61,7 +62,8 @@ F64x8 widen8(const void* p) noexcept {
     F64x8 r;
     for (int i = 0; i < 8; ++i) {
         Element element;
-        __builtin_memcpy(&element, static_cast<const char*>(p) + i * sizeof element, sizeof element);
+        __builtin_memcpy(&element, static_cast<const char*>(p) + i * sizeof element,
+                         sizeof element);
         r.v[i] = convert(element);
     }
     return r;
