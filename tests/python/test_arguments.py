@@ -1,0 +1,189 @@
+"""Bad input: a clear error that names the argument, the value and what was expected."""
+
+import numpy as np
+import pytest
+
+import tripletmine
+from tripletmine import reference
+
+X = np.arange(12.0).reshape(6, 2)
+Y = np.array([0, 0, 1, 1, 2, 2])
+NAN = float("nan")
+
+
+def with_entry(value):
+    x = X.copy()
+    x[4, 1] = x[5, 0] = value
+    return x
+
+
+WRONG = {
+    # embeddings and labels
+    "nan": ([with_entry(NAN), Y], {}, ValueError, r"embeddings: row 4 holds NaN at column 1"),
+    "inf": ([with_entry(-np.inf), Y], {}, ValueError, r"embeddings: row 4 holds -inf at column 1"),
+    "rank 1": ([X[0], Y], {}, ValueError, r"embeddings: .*shape \(2,\), expected two dimensions"),
+    "rank 3": ([X[None], Y], {}, ValueError, r"embeddings: .*shape \(1, 6, 2\)"),
+    "no rows": ([X[:0], Y[:0]], {}, ValueError, r"embeddings: found no rows"),
+    "no columns": ([X[:, :0], Y], {}, ValueError, r"embeddings: found rows of dimension 0"),
+    "integers": ([X.astype(int), Y], {}, TypeError, r"embeddings: .*int64, expected float16"),
+    "uint16": ([X.astype("u2"), Y], {}, TypeError, r"embeddings: .*uint16, expected float16"),
+    "complex": ([X * 1j, Y], {}, TypeError, r"embeddings: .*complex128"),
+    "long double": ([X.astype(np.longdouble), Y], {}, TypeError, r"embeddings: .*expected float16"),
+    "text": ([np.array([["a", "b"]]), [0]], {}, TypeError, r"embeddings: .*<U1"),
+    "ragged": ([[[1.0], [1.0, 2.0]], Y], {}, TypeError, r"embeddings: found list"),
+    "lengths": ([X, Y[:5]], {}, ValueError, r"labels: found 5 entries, expected 6"),
+    "label rank": ([X, Y[:, None]], {}, ValueError, r"labels: .*shape \(6, 1\), expected one dim"),
+    "label nan": ([X, [0, 1, NAN, 0, 1, 2]], {}, ValueError, r"labels: found NaN at entry 2"),
+    "label floats": ([X, Y * 1.0], {}, TypeError, r"labels: .*float64, expected integers or str"),
+    "label none": ([X, ["a", None, *"bcde"]], {}, ValueError, r"labels: found None .*entry 1"),
+    "label mix": ([X, np.array(["a", 1, *"bcde"], object)], {}, TypeError, r"labels: found 1 \(int"),
+    "label uint64": ([X, np.full(6, 2**63, "u8")], {}, ValueError, r"labels: found 9223372036854775"),
+    "label dates": ([X, Y.astype("M8[D]")], {}, TypeError, r"labels: .*datetime64"),
+    # references
+    "ref dimension": ([X, Y, X[:, :1], Y], {}, ValueError, r"ref_emb: .*dimension 1, expected 2"),
+    "ref nan": ([X, Y, with_entry(NAN), Y], {}, ValueError, r"ref_emb: row 4 holds NaN"),
+    "ref labels": ([X, Y, X], {}, ValueError, r"ref_labels: found None, expected one for each row"),
+    "ref alone": ([X, Y, None, Y], {}, ValueError, r"ref_labels: found it without ref_emb"),
+    "ref kinds": ([X, Y, X, list("abcdef")], {}, TypeError, r"ref_labels: found strings, expected i"),
+    "ref length": ([X, Y, X, Y[1:]], {}, ValueError, r"ref_labels: found 5 entries, expected 6"),
+    # options
+    "strategy": ([X, Y], {"pos_strategy": "hrad"}, ValueError,
+                 r"pos_strategy: found 'hrad', expected one of 'easy', 'hard', 'semihard', 'random'"),
+    "all": ([X, Y], {"neg_strategy": "all"}, ValueError, r"neg_strategy: found 'all', expected one"),
+    "strategy kind": ([X, Y], {"neg_strategy": 3}, TypeError, r"neg_strategy: found 3 \(int\)"),
+    "semihard twice": ([X, Y], {"pos_strategy": "semihard"}, ValueError,
+                       r"pos_strategy: found 'semihard' with neg_strategy 'semihard'"),
+    "metric": ([X, Y], {"metric": "l2"}, ValueError, r"metric: found 'l2', expected .*'sqeuclidean'"),
+    "fallback": ([X, Y], {"fallback": "any"}, ValueError, r"fallback: found 'any', expected .*'drop'"),
+    "type": ([X, Y], {"type_of_triplets": "most"}, ValueError, r"type_of_triplets: found 'most'"),
+    "type without margin": ([X, Y], {"type_of_triplets": "easy"}, ValueError,
+                            r"type_of_triplets: found 'easy' without a margin"),
+    "negative margin": ([X, Y], {"margin": -0.1}, ValueError, r"margin: found -0.1, expected a fin"),
+    "nan margin": ([X, Y], {"margin": NAN}, ValueError, r"margin: found NaN"),
+    "inf margin": ([X, Y], {"margin": np.inf}, ValueError, r"margin: found inf"),
+    "margin kind": ([X, Y], {"margin": "0.1"}, TypeError, r"margin: found '0.1' \(str\)"),
+    "margin list": ([X, Y], {"margin": [0.1, 0.2]}, TypeError, r"margin: found \[0.1, 0.2\]"),
+    "no negatives": ([X, Y], {"num_negatives": 0}, ValueError, r"num_negatives: found 0, .*least 1"),
+    "absurd number": ([X, Y], {"num_negatives": 2**70}, ValueError, r"num_negatives: .*absurdly"),
+    "half a negative": ([X, Y], {"num_negatives": 1.5}, TypeError, r"num_negatives: found 1.5"),
+    "bool": ([X, Y], {"num_negatives": True}, TypeError, r"num_negatives: found True \(bool\)"),
+    "range_min": ([X, Y], {"range_min": -1}, ValueError, r"range_min: found -1"),
+    "range order": ([X, Y], {"allowed_neg_range": (1, 0)}, ValueError, r"allowed_neg_range: .*low <="),
+    "range nan": ([X, Y], {"allowed_pos_range": (0, NAN)}, ValueError, r"allowed_pos_range\[1\]: f"),
+    "range kind": ([X, Y], {"allowed_pos_range": 0.5}, TypeError, r"allowed_pos_range: found 0.5"),
+    "groups": ([X, Y], {"groups": [1, 2]}, ValueError, r"groups: found 2 entries, expected 6"),
+    "ref groups": ([X, Y], {"ref_groups": Y}, ValueError, r"ref_groups: found it without ref_emb"),
+    "ref groups only": ([X, Y, X, Y], {"ref_groups": Y}, ValueError, r"ref_groups: .*without groups"),
+    "ref groups missing": ([X, Y, X, Y], {"groups": Y}, ValueError, r"ref_groups: found None"),
+    "anchors out": ([X, Y], {"anchors": [0, 6]}, ValueError, r"anchors: found 6 at entry 1, .*0 to 5"),
+    "anchors negative": ([X, Y], {"anchors": [-1]}, ValueError, r"anchors: found -1 at entry 0"),
+    "anchors twice": ([X, Y], {"anchors": [3, 1, 3]}, ValueError, r"anchors: found 3 twice"),
+    "anchors mask": ([X, Y], {"anchors": Y == 0}, TypeError, r"anchors: .*bool.*flatnonzero"),
+    "anchors floats": ([X, Y], {"anchors": [0.0]}, TypeError, r"anchors: .*float64"),
+    "max_triplets": ([X, Y], {"max_triplets": -5}, ValueError, r"max_triplets: found -5"),
+    "seed": ([X, Y], {"seed": -1}, ValueError, r"seed: found -1"),
+    "large seed": ([X, Y], {"seed": 2**64}, ValueError, r"seed: found 18446744073709551616"),
+    "no threads": ([X, Y], {"n_threads": 0}, ValueError, r"n_threads: found 0, expected .*at least 1"),
+    "threads": ([X, Y], {"n_threads": 10**6}, ValueError, r"n_threads: found 1000000"),
+    "progress": ([X, Y], {"progress": True}, TypeError, r"progress: found True, expected a function"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mine", [tripletmine.mine, reference.mine], ids=["core", "reference"])
+@pytest.mark.parametrize("case", WRONG)
+def test_mine_refuses(case, mine):
+    args, options, kind, message = WRONG[case]
+    with pytest.raises(kind, match=message) as caught:
+        mine(*args, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_options_are_refused():
+    with pytest.raises(TypeError, match="neg_strateg"):
+        tripletmine.mine(X, Y, neg_strateg="hard")
+
+
+def test_numbers_of_numpy_are_numbers():
+    mined = tripletmine.mine(X, Y, num_negatives=np.int32(2), margin=np.float32(0.5))
+    assert mined.report.anchors == 6
+
+
+@pytest.mark.parametrize("module", [tripletmine, reference], ids=["core", "reference"])
+class TestPairs:
+    @pytest.mark.parametrize(
+        ("args", "options", "kind", "message"),
+        [
+            ([X[0]], {}, ValueError, "x: .*two dimensions"),
+            ([X, X[:, :1]], {}, ValueError, "y: found rows of dimension 1, expected 2 as in x"),
+            ([with_entry(NAN)], {}, ValueError, "x: row 4 holds NaN"),
+            ([X, with_entry(np.inf)], {}, ValueError, "y: row 4 holds inf"),
+            ([X], {"metric": "manhattan"}, ValueError, "metric: found 'manhattan'"),
+            ([X], {"n_threads": -2}, ValueError, "n_threads: found -2"),
+            ([X], {"progress": 1}, TypeError, "progress: found 1"),
+        ],
+    )
+    def test_both_refuse(self, module, args, options, kind, message):
+        for function in (module.nearest, module.pairwise_distances):
+            with pytest.raises(kind, match=message):
+                function(*args, **options)
+
+    @pytest.mark.parametrize(
+        ("args", "k", "kind", "message"),
+        [
+            ([X], 6, ValueError, "k: found 6, expected at most 5, the number of other rows of x"),
+            ([X, X], 7, ValueError, "k: found 7, expected at most 6, the number of rows of y"),
+            ([X[:1]], 1, ValueError, "k: found 1, expected at most 0"),
+            ([X], 0, ValueError, "k: found 0"),
+            ([X], "3", TypeError, "k: found '3'"),
+        ],
+    )
+    def test_neighbours(self, module, args, k, kind, message):
+        with pytest.raises(kind, match=message):
+            module.nearest(*args, k=k)
+
+    @pytest.mark.parametrize(
+        ("out", "kind", "message"),
+        [
+            (np.zeros((6, 6)), TypeError, "out: found an array of float64, expected .*float32"),
+            ([[0.0] * 6] * 6, TypeError, "out: found list"),
+            (np.zeros((6, 5), "f4"), ValueError, r"out: found shape \(6, 5\), expected \(6, 6\)"),
+        ],
+    )
+    def test_out(self, module, out, kind, message):
+        with pytest.raises(kind, match=message):
+            module.pairwise_distances(X, out=out)
+
+    def test_read_only_out(self, module):
+        out = np.zeros((6, 6), "f4")
+        out.flags.writeable = False
+        with pytest.raises(ValueError, match="out: found a read-only"):
+            module.pairwise_distances(X, out=out)
+
+
+def test_out_may_not_be_the_input():
+    x = np.zeros((6, 6), "f4")
+    with pytest.raises(ValueError, match="out: found memory shared with x"):
+        tripletmine.pairwise_distances(x, out=x)
+    with pytest.raises(ValueError, match="out: found memory shared with y"):
+        tripletmine.pairwise_distances(np.ones((6, 6)), x, out=x)
+
+
+def test_distances_that_cannot_be_told():
+    with pytest.raises(ValueError, match=r"embeddings: row 1 has a squared norm beyond 2\*\*1020"):
+        tripletmine.mine(np.array([[0.0], [1e160]]), [0, 1])
+    with pytest.raises(ValueError, match=r"rows 0 and 1 is beyond float32"):
+        tripletmine.pairwise_distances(np.array([[0.0], [1e30]]), metric="sqeuclidean")
+
+
+def test_results_that_cannot_fit_are_refused_with_the_bytes_needed(monkeypatch):
+    x = np.broadcast_to(np.float32(1.0), (10_000_000, 1))
+    monkeypatch.setattr(tripletmine._memory, "available", lambda: 2**30)
+    with pytest.raises(ValueError, match=r"k: found 1000, .* need 320000000000 bytes"):
+        tripletmine.nearest(x, k=1000)
+    with pytest.raises(ValueError, match=r"found 500000000000 triplets \(20500000000000 bytes\)"):
+        tripletmine.mine(
+            x[:1_000_000], np.arange(1_000_000) % 2, pos_strategy="easy", neg_strategy="hard",
+            num_negatives=5_000_000,
+        )  # fmt: skip
+    with pytest.raises(MemoryError, match="out: the distances need 400000000000000 bytes"):
+        tripletmine.pairwise_distances(x)

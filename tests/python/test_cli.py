@@ -1,0 +1,416 @@
+"""The command line: what it writes, says and returns, and that a failure leaves nothing behind."""
+
+import inspect
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import tripletmine
+from tripletmine import _demo, _files, _options, _summary, cli
+
+RUN = [sys.executable, "-m", "tripletmine"]
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """A working directory with x.npy and y.npy, 60 rows of 4 classes."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(5)
+    np.save("x.npy", rng.standard_normal((60, 7), dtype=np.float32))
+    np.save("y.npy", rng.integers(0, 4, 60))
+    return tmp_path
+
+
+def run(*arguments, **keywords):
+    return subprocess.run(
+        [*RUN, *map(str, arguments)], capture_output=True, text=True, timeout=120, **keywords
+    )
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def expected(**options):
+    return tripletmine.mine(np.load("x.npy"), np.load("y.npy"), **options)
+
+
+def assert_written(path, triplets):
+    """The file holds these triplets and their report."""
+    written = tripletmine.Triplets.load(path)
+    np.testing.assert_array_equal(written.as_array(), triplets.as_array())
+    for name in ("d_ap", "d_an", "fell_back"):
+        np.testing.assert_array_equal(getattr(written, name), getattr(triplets, name))
+    assert written.report.triplets == len(triplets)
+
+
+def called(monkeypatch, *arguments):
+    """The arguments with which the command line calls `mine`."""
+    seen = {}
+    triplets = expected()
+
+    def mine(embeddings, labels, **options):
+        seen.update(options, embeddings=embeddings, labels=labels)
+        return triplets
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tripletmine, "mine", mine)
+        assert cli.main(["mine", "x.npy", "y.npy", "-o", "out.npz", *arguments]) == 0
+    return seen
+
+
+# ------------------------------------------------------------------------------- as its own process
+
+
+def test_npz(data):
+    done = run("mine", "x.npy", "y.npy", "-o", "out.npz", "--n-threads", 1)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert_written("out.npz", expected())
+    assert names(data) == ["out.npz", "x.npy", "y.npy"]
+
+
+def test_parquet_and_a_pipe_without_progress(data):
+    done = run("mine", "x.npy", "y.npy", "-o", "out.parquet", "--neg-strategy", "hard")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.replace("\n", "").isascii()
+    assert done.stdout.replace("\n", "").isprintable()
+    table = pq.read_table("out.parquet")
+    triplets = expected(neg_strategy="hard")
+    assert table.column_names == ["anchor", "positive", "negative", "d_ap", "d_an", "fell_back"]
+    assert table["anchor"].to_pylist() == triplets.anchors.tolist()
+    assert table["negative"].to_pylist() == triplets.negatives.tolist()
+    assert json.loads(table.schema.metadata[b"tripletmine"])["triplets"] == len(triplets)
+    assert names(data) == ["out.parquet", "x.npy", "y.npy"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["mine", "no.npy", "y.npy", "-o", "o.npz"], 1, "no.npy: No such file"),
+        (["mine", "x.npy", "x.npy", "-o", "o.npz"], 1, "labels"),
+        (["mine", "x.npy", "y.npy", "-o", "o.npz", "--num-negatives", "0"], 1, "num_negatives"),
+        (["mine", "x.npy", "y.npy", "-o", "o.csv"], 1, "unknown extension '.csv'"),
+        (["mine", "x.npy", "y.npy", "-o", "no/o.npz"], 1, "no/o.npz: cannot be written"),
+        (["mine", "x.npy", "y.npy", "-o", "o.npz", "--metric", "cosin"], 2, "cosin"),
+        (["mine", "x.npy", "y.npy"], 2, "-o"),
+        (["mine", "x.npy", "y.npy", "-o", "o.npz", "--anchors", "5"], 2, "START:STOP"),
+        (["mine", "x.npy", "y.npy", "-o", "o.npz", "--met", "dot"], 2, "--met"),
+        ([], 2, "COMMAND"),
+    ],
+)
+def test_failures(data, arguments, code, said):
+    done = run(*arguments)
+    assert done.returncode == code
+    assert done.stdout == ""
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    if code == 1:
+        assert done.stderr.startswith("tripletmine: error: ")
+        assert done.stderr.count("\n") == 1
+    assert names(data) == ["x.npy", "y.npy"]
+
+
+def test_interrupt_leaves_nothing(tmp_path):
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "x.npy", rng.standard_normal((60_000, 512), dtype=np.float32))
+    np.save(tmp_path / "y.npy", rng.integers(0, 50, 60_000))
+    # The handler is set here because a shell starts background jobs with SIGINT ignored.
+    start = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from tripletmine import cli; print('ready', flush=True); sys.exit(cli.main(sys.argv[1:]))"
+    )
+    arguments = [
+        "mine",
+        "x.npy",
+        "y.npy",
+        "-o",
+        "out.npz",
+        "--neg-strategy",
+        "hard",
+        "--n-threads",
+        "2",
+    ]
+    with subprocess.Popen(
+        [sys.executable, "-c", start, *arguments],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout.readline() == "ready\n"
+            time.sleep(0.5)
+            assert process.poll() is None, "finished before it could be interrupted"
+            process.send_signal(signal.SIGINT)
+            stdout, stderr = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    assert stdout == ""
+    assert stderr == "tripletmine: interrupted, nothing written\n"
+    assert names(tmp_path) == ["x.npy", "y.npy"]
+    (tmp_path / "x.npy").unlink()  # pytest keeps the folder
+
+
+def test_a_terminal_sees_progress_and_a_drawn_table(data):
+    ours, theirs = pty.openpty()
+    # TERM is dumb where the tests have no terminal of their own.
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "100"}
+    arguments = ["mine", "x.npy", "y.npy", "-o", "out.npz"]
+    with subprocess.Popen(
+        [*RUN, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, env=environment
+    ) as process:
+        os.close(theirs)
+        seen = b""
+        while True:
+            try:
+                part = os.read(ours, 4096)
+            except OSError:  # Linux ends a pseudo-terminal with EIO
+                break
+            if not part:
+                break
+            seen += part
+    os.close(ours)
+    text = seen.decode()
+    assert process.returncode == 0
+    assert "mining" in text
+    assert "\x1b[" in text
+    assert "│" in text
+    assert "triplets written to out.npz" in text
+
+
+# --------------------------------------------------------------------------------- in this process
+
+
+@pytest.mark.parametrize("rich", [True, False])
+def test_a_terminal_with_and_without_rich(data, monkeypatch, capsys, rich):
+    for stream in (sys.stdout, sys.stderr):
+        monkeypatch.setattr(stream, "isatty", lambda: True)
+    if not rich:
+        monkeypatch.setattr(cli, "find_spec", lambda name: None)
+        monkeypatch.setattr(_summary, "find_spec", lambda name: None)
+    assert cli.main(["mine", "x.npy", "y.npy", "-o", "out.npz"]) == 0
+    assert_written("out.npz", expected())
+    out, err = capsys.readouterr()
+    assert ("│" in out) == rich
+    assert rich or err == ""
+
+
+def test_defaults_are_those_of_mine(data, monkeypatch):
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(tripletmine.mine).parameters.items()
+    }
+    seen = called(monkeypatch)
+    assert seen.keys() == defaults.keys()  # every option of mine can be given
+    for name in defaults.keys() - {"embeddings", "labels"}:
+        assert seen[name] == defaults[name], name
+
+
+def test_every_option_arrives(data, monkeypatch):
+    options = """
+        --pos-strategy hard --neg-strategy easy --metric dot --margin 0.5 --type-of-triplets easy
+        --fallback hard --num-negatives 3 --range-min 2 --allowed-pos-range -1.5 2
+        --allowed-neg-range 0 inf --max-triplets 99 --seed 4 --n-threads 2 --anchors 3:50:2
+        --ref-emb x.npy --ref-labels y.npy --groups y.npy --ref-groups y.npy
+    """
+    seen = called(monkeypatch, *options.split())
+    x, y = np.load("x.npy"), np.load("y.npy")
+    for name, array in {
+        "embeddings": x,
+        "labels": y,
+        "ref_emb": x,
+        "ref_labels": y,
+        "groups": y,
+        "ref_groups": y,
+    }.items():
+        np.testing.assert_array_equal(seen.pop(name), array)
+    assert seen == {
+        "pos_strategy": "hard",
+        "neg_strategy": "easy",
+        "metric": "dot",
+        "margin": 0.5,
+        "type_of_triplets": "easy",
+        "fallback": "hard",
+        "num_negatives": 3,
+        "range_min": 2,
+        "allowed_pos_range": [-1.5, 2.0],
+        "allowed_neg_range": [0.0, np.inf],
+        "max_triplets": 99,
+        "seed": 4,
+        "n_threads": 2,
+        "anchors": slice(3, 50, 2),
+        "progress": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("option", "choices"),
+    [
+        ("--pos-strategy", _options.POS_STRATEGIES),
+        ("--neg-strategy", _options.NEG_STRATEGIES),
+        ("--metric", _options.METRICS),
+        ("--type-of-triplets", _options.TRIPLET_TYPES),
+        ("--fallback", _options.FALLBACKS),
+    ],
+)
+def test_choices(data, monkeypatch, capsys, option, choices):
+    for choice in choices:
+        assert called(monkeypatch, option, choice)[option[2:].replace("-", "_")] == choice
+    with pytest.raises(SystemExit) as error:
+        cli.main(["mine", "x.npy", "y.npy", "-o", "out.npz", option, "wrong"])
+    assert error.value.code == 2
+    assert choices[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("10:20", slice(10, 20)),
+        (":", slice(None)),
+        ("-5:", slice(-5, None)),
+        ("::7", slice(None, None, 7)),
+    ],
+)
+def test_anchors_slice(data, text, rows):
+    assert cli.main(["mine", "x.npy", "y.npy", "-o", "out.npz", f"--anchors={text}"]) == 0
+    assert_written("out.npz", expected(anchors=rows))
+
+
+def test_anchors_file(data):
+    np.save("anchors.npy", [3, 5, 59])
+    assert cli.main(["mine", "x.npy", "y.npy", "-o", "out.npz", "--anchors", "anchors.npy"]) == 0
+    assert_written("out.npz", expected(anchors=[3, 5, 59]))
+
+
+def test_one_parquet_file_for_all(data):
+    x, y, groups = np.load("x.npy"), np.load("y.npy"), np.arange(60) // 2
+    rows = pa.FixedSizeListArray.from_arrays(pa.array(x.ravel()), 7)
+    names_of_y = [f"class {label}" for label in y]
+    pq.write_table(
+        pa.table({"emb": rows, "other": rows, "label": names_of_y, "group": groups}), "all.parquet"
+    )
+    arguments = ["mine", "all.parquet", "all.parquet", "-o", "out.npz", "--groups", "all.parquet"]
+    columns = ["--embeddings-column", "emb", "--labels-column", "label", "--groups-column", "group"]
+    assert cli.main([*arguments, *columns]) == 0
+    assert_written("out.npz", expected(groups=groups))
+
+
+def test_output_is_checked_before_any_work(data, monkeypatch, capsys):
+    monkeypatch.setattr(_files, "read_embeddings", lambda *_: pytest.fail("read"))
+    assert cli.main(["mine", "x.npy", "y.npy", "-o", "no/out.npz"]) == 1
+    assert "no/out.npz: cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("suffix", ["npz", "parquet"])
+def test_a_failed_write_keeps_the_old_file(data, monkeypatch, capsys, suffix):
+    (data / f"out.{suffix}").write_text("old")
+
+    def half(path, *_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", half)
+    monkeypatch.setattr(pq, "write_table", half)
+    assert cli.main(["mine", "x.npy", "y.npy", "-o", f"out.{suffix}"]) == 1
+    assert capsys.readouterr().err == "tripletmine: error: [Errno 28] No space left on device\n"
+    assert (data / f"out.{suffix}").read_text() == "old"
+    assert names(data) == [f"out.{suffix}", "x.npy", "y.npy"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (KeyboardInterrupt(), 130, "tripletmine: interrupted, nothing written\n"),
+        (MemoryError(), 1, "tripletmine: error: MemoryError\n"),
+        (ValueError("two\nlines"), 1, "tripletmine: error: two lines\n"),
+        (OSError(13, "Denied", "x.npy"), 1, "tripletmine: error: x.npy: Denied\n"),
+    ],
+)
+def test_errors_while_mining(data, monkeypatch, capsys, error, code, said):
+    def mine(*_, **__):
+        raise error
+
+    monkeypatch.setattr(tripletmine, "mine", mine)
+    assert cli.main(["mine", "x.npy", "y.npy", "-o", "out.npz"]) == code
+    assert capsys.readouterr().err == said
+    assert names(data) == ["x.npy", "y.npy"]
+
+
+def test_a_bug_shows_itself(data, monkeypatch):
+    monkeypatch.setattr(tripletmine, "mine", lambda *_, **__: {}["bug"])
+    with pytest.raises(KeyError):
+        cli.main(["mine", "x.npy", "y.npy", "-o", "out.npz"])
+
+
+def test_report_is_aligned_text(data, capsys):
+    report = expected().report
+    _summary.print_report(report)
+    title, *lines = capsys.readouterr().out.splitlines()
+    assert title == "mined"
+    assert len(lines) == len(report.as_dict())
+    assert len({len(line) for line in lines}) == 1
+    assert lines[0].split() == ["anchors", "60"]
+
+
+def test_version_and_info(capsys):
+    with pytest.raises(SystemExit) as error:
+        cli.main(["--version"])
+    assert error.value.code == 0
+    assert capsys.readouterr().out == f"tripletmine {tripletmine.__version__}\n"
+    assert cli.main(["info"]) == 0
+    by_command = capsys.readouterr().out
+    tripletmine.show_versions()
+    assert by_command == capsys.readouterr().out != ""
+
+
+@pytest.mark.parametrize("command", ["mine", "info", "demo"])
+def test_help(command, capsys):
+    with pytest.raises(SystemExit) as error:
+        cli.main([command, "--help"])
+    assert error.value.code == 0
+    assert f"tripletmine {command}" in capsys.readouterr().out
+
+
+# -------------------------------------------------------------------------------------------- demo
+
+
+def test_demo(tmp_path, capsys):
+    import matplotlib as mpl
+    from matplotlib.image import imread
+
+    backend = mpl.get_backend(auto_select=False)
+    path = tmp_path / "digits.png"
+    assert cli.main(["demo", "-o", str(path)]) == 0
+    assert mpl.get_backend(auto_select=False) == backend
+    assert names(tmp_path) == ["digits.png"]
+    height, width, _ = imread(path).shape
+    assert min(height, width) > 500
+    out = capsys.readouterr().out
+    assert "1,797" in out
+    assert out.rstrip().endswith(".")
+    differences = [float(line.split()[-1]) for line in out.splitlines() if "(row" in line]
+    assert len(differences) == _demo.SHOWN
+    assert differences == sorted(differences)
+    assert differences[-1] < 0
+
+
+def test_demo_without_its_libraries(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    assert cli.main(["demo", "-o", str(tmp_path / "digits.png")]) == 1
+    assert 'pip install "tripletmine[demo]"' in capsys.readouterr().err
+    assert names(tmp_path) == []
+
+
+def test_demo_checks_its_output_first(tmp_path, capsys):
+    assert cli.main(["demo", "-o", str(tmp_path / "digits.jpg")]) == 1
+    assert "expected .png" in capsys.readouterr().err
+    assert names(tmp_path) == []

@@ -1,0 +1,265 @@
+"""How calls behave among other code: threads, signals, forks, limits."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import tripletmine
+from oracle import assert_same
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(400, 24)).astype(np.float32)
+LABELS = RNG.integers(0, 9, size=400)
+OPTIONS = {"pos_strategy": "hard", "neg_strategy": "hard"}
+
+
+def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a fresh interpreter."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        timeout=300,
+        check=False,
+    )
+
+
+LONG_CALL = """
+import os, signal, threading, time
+import numpy as np
+import tripletmine
+
+x = np.random.default_rng(0).normal(size=(60_000, 256)).astype(np.float32)
+labels = np.arange(60_000) % 2000
+"""
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_ctrl_c_stops_a_call_at_once(n_threads):
+    """Under a tenth of a second from signal to handler; the test allows for a busy machine."""
+    done = run(
+        LONG_CALL
+        + f"""
+calls = {{
+    "mine": lambda: tripletmine.mine(x, labels, neg_strategy="hard", n_threads={n_threads}),
+    "nearest": lambda: tripletmine.nearest(x, n_threads={n_threads}),
+    "pairwise": lambda: tripletmine.pairwise_distances(
+        x, out=np.lib.format.open_memmap("d.npy", "w+", np.float32, (60_000, 60_000)),
+        n_threads={n_threads}),
+}}
+import tempfile
+os.chdir(tempfile.mkdtemp())
+for name, call in calls.items():
+    sent = []
+    def interrupt():
+        sent.append(time.perf_counter())
+        os.kill(os.getpid(), signal.SIGINT)
+    threading.Timer(0.6, interrupt).start()
+    try:
+        call()
+        print(name, "was not interrupted")
+    except KeyboardInterrupt:
+        delay = time.perf_counter() - sent[0]
+        print(name, "ok" if delay < 0.5 else delay)
+    if os.path.exists("d.npy"):
+        os.remove("d.npy")
+"""
+    )
+    assert done.stderr == ""
+    assert done.stdout.split() == ["mine", "ok", "nearest", "ok", "pairwise", "ok"]
+
+
+def test_the_library_works_after_an_interrupted_call():
+    def stop(done, total):
+        raise RuntimeError("enough")
+
+    large = np.random.default_rng(0).normal(size=(40_000, 256)).astype(np.float32)
+    for _ in range(3):
+        with pytest.raises(RuntimeError, match="enough"):
+            tripletmine.nearest(large, progress=stop, n_threads=2)
+    assert_same(
+        tripletmine.mine(X, LABELS, **OPTIONS), tripletmine.reference.mine(X, LABELS, **OPTIONS)
+    )
+
+
+def test_progress_grows_to_its_total_on_the_calling_thread():
+    seen = []
+    large = np.random.default_rng(0).normal(size=(25_000, 256)).astype(np.float32)
+
+    def progress(done, total):
+        seen.append((done, total, threading.get_ident()))
+
+    tripletmine.nearest(large, progress=progress)
+    assert len(seen) >= 2
+    assert {thread for _, _, thread in seen} == {threading.get_ident()}
+    assert [done for done, _, _ in seen] == sorted(done for done, _, _ in seen)
+    assert all(0 <= done <= total for done, total, _ in seen)
+    assert seen[-1][0] > seen[0][0]
+
+
+def test_the_gil_is_released():
+    """Another Python thread goes on counting while a call runs."""
+    counted = 0
+    running = threading.Event()
+
+    def count():
+        nonlocal counted
+        while not running.is_set():
+            counted += 1
+            time.sleep(0.001)
+
+    large = np.random.default_rng(0).normal(size=(20_000, 256)).astype(np.float32)
+    thread = threading.Thread(target=count)
+    thread.start()
+    before = counted
+    tripletmine.nearest(large, n_threads=1)
+    during = counted - before
+    running.set()
+    thread.join()
+    assert during > 20
+
+
+def test_two_threads_may_call_at_once():
+    truth = tripletmine.mine(X, LABELS, **OPTIONS)
+    results = []
+
+    def call():
+        for _ in range(10):
+            results.append(tripletmine.mine(X, LABELS, n_threads=2, **OPTIONS))
+
+    threads = [threading.Thread(target=call) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 30
+    for result in results:
+        assert_same(result, truth)
+
+
+def test_works_after_fork_on_one_thread():
+    done = run(
+        """
+        import os, signal
+        import numpy as np
+        import tripletmine
+        x = np.random.default_rng(0).normal(size=(500, 8))
+        labels = np.arange(500) % 5
+        before = tripletmine.mine(x, labels, n_threads=2)
+        assert before.report.threads == 2, before.report
+        child = os.fork()
+        if child == 0:
+            signal.alarm(60)
+            after = tripletmine.mine(x, labels, n_threads=2)
+            same = after.as_array().tolist() == before.as_array().tolist()
+            os._exit(0 if same and after.report.threads == 1 else 3)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        """
+    )
+    assert done.stdout.strip() == "0", done.stderr
+
+
+def test_follows_omp_num_threads():
+    code = """
+        import numpy as np
+        import tripletmine
+        print(tripletmine.mine(np.eye(40), [0, 1] * 20).report.threads)
+        print(tripletmine.mine(np.eye(40), [0, 1] * 20, n_threads=2).report.threads)
+    """
+    assert run(code, OMP_NUM_THREADS="3").stdout.split() == ["3", "2"]
+    assert run(code, OMP_NUM_THREADS="1").stdout.split() == ["1", "2"]
+
+
+def test_follows_threadpoolctl():
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    for limit in (1, 2, 3):
+        with threadpoolctl.threadpool_limits(limits=limit):
+            assert tripletmine.mine(X, LABELS).report.threads == limit
+
+
+def test_changes_nothing_global():
+    before = dict(os.environ)
+    affinity = os.sched_getaffinity(0)
+    default = tripletmine._core.default_threads()
+    tripletmine.mine(X, LABELS, n_threads=5)
+    assert dict(os.environ) == before
+    assert os.sched_getaffinity(0) == affinity
+    assert tripletmine._core.default_threads() == default
+
+
+def test_arithmetic_is_ieee_whatever_the_thread_is_set_to():
+    """torch.set_flush_denormal and libraries built with -ffast-math turn subnormals off."""
+    torch = pytest.importorskip("torch")
+    x = (np.random.default_rng(0).integers(1, 100, size=(40, 3)) * 2.0**-1060).astype("f8")
+    truth = tripletmine.reference.distance_matrix(x, x, "dot")
+    y = np.full((1, 3), 2.0**1)
+    truth = tripletmine.reference.nearest(y, x, 5, metric="dot")
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this processor cannot flush subnormals")
+    try:
+        for n_threads in (1, 2):
+            ours = tripletmine.nearest(y, x, 5, metric="dot", n_threads=n_threads)
+            assert ours[1].tobytes() == truth[1].tobytes()
+    finally:
+        torch.set_flush_denormal(False)
+    assert (truth[1] != 0.0).all()
+
+
+def test_memory_does_not_grow_with_the_square():
+    """60,000² float32 distances would be 14.4 GB; the call may add a hundredth of a percent."""
+    done = run(
+        """
+        import re
+        import numpy as np
+        import tripletmine
+
+        def peak_kib():
+            with open("/proc/self/status") as status:
+                return int(re.search(r"VmHWM:\\s+(\\d+) kB", status.read()).group(1))
+
+        x = np.random.default_rng(0).normal(size=(60_000, 8)).astype(np.float32)
+        labels = np.arange(60_000) % 3000
+        before = peak_kib()
+        mined = tripletmine.mine(x, labels, neg_strategy="hard", n_threads=2)
+        print(len(mined), peak_kib() - before)
+        """
+    )
+    assert done.stdout.startswith("60000 "), done.stderr
+    assert int(done.stdout.split()[1]) < 30_000
+
+
+def test_a_memory_mapped_file_is_read_without_a_copy(tmp_path):
+    """A sparse file of 64 GB: only the anchors' own rows could ever be read."""
+    path = tmp_path / "x.npy"
+    x = np.lib.format.open_memmap(path, "w+", np.float32, (2**24, 1024))
+    x[:8] = np.random.default_rng(0).normal(size=(8, 1024))
+    del x
+    x = np.load(path, mmap_mode="r")
+    y = np.array(x[:8])
+    mined = tripletmine.mine(
+        x, np.zeros(2**24, np.int8), y, [0, 1] * 4, anchors=slice(0, 8), **OPTIONS
+    )
+    assert_same(mined, tripletmine.reference.mine(y, [0] * 8, y, [0, 1] * 4, **OPTIONS))
+
+
+def test_interrupting_leaves_no_zombie_signal(capfd):
+    """A signal that is handled without an exception does not disturb a call."""
+    hits = []
+    old = signal.signal(signal.SIGUSR1, lambda *_: hits.append(1))
+    try:
+        large = np.random.default_rng(0).normal(size=(20_000, 256)).astype(np.float32)
+        timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGUSR1))
+        timer.start()
+        tripletmine.nearest(large)
+        timer.join()
+    finally:
+        signal.signal(signal.SIGUSR1, old)
+    assert hits == [1]

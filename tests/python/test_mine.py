@@ -1,0 +1,240 @@
+"""``mine`` against the oracle, byte for byte, and under everything that must not matter."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import tripletmine
+from oracle import DIMENSIONS, KINDS, METRICS, SIZES, SUPPORTED, assert_same, rows
+from tripletmine import _memory, _options, reference
+
+PAIRS = [
+    (positive, negative)
+    for positive in _options.POS_STRATEGIES
+    for negative in _options.NEG_STRATEGIES
+    if positive != "semihard" or negative in ("hard", "easy")
+]
+thorough = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@st.composite
+def calls(draw):
+    """Any legal call on small awkward data: positional arguments and options."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    kind, d = draw(st.sampled_from(KINDS)), draw(st.sampled_from(DIMENSIONS))
+    n = draw(st.sampled_from(SIZES))
+    classes = draw(st.sampled_from([1, 2, 3, max(1, n // 2), n]))
+    metric = draw(st.sampled_from(METRICS))
+    positive, negative = draw(st.sampled_from(PAIRS))
+    x = rows(kind, n, d, rng)
+    if kind not in ("huge", "tiny", "mixed"):
+        x = x.astype(draw(st.sampled_from(["f2", "f4", "f8"])))
+    args = [x, rng.integers(0, classes, size=n)]
+    options = {
+        "pos_strategy": positive,
+        "neg_strategy": negative,
+        "metric": metric,
+        "fallback": draw(st.sampled_from(_options.FALLBACKS)),
+        "num_negatives": draw(st.sampled_from([1, 1, 2, 5, 1000])),
+        "range_min": draw(st.sampled_from([0, 0, 1, 4])),
+        "seed": draw(st.integers(0, 2**64 - 1)),
+    }
+    y = x
+    if draw(st.booleans()):
+        m = draw(st.sampled_from(SIZES))
+        y = rows(draw(st.sampled_from([kind, "grid"])), m, d, rng)
+        args += [y, rng.integers(0, classes + 1, size=m)]
+    distances = reference.distance_matrix(x[:1], y, metric).ravel()
+    for role in ("pos", "neg"):
+        if draw(st.integers(0, 3)) == 0:  # bounds that are hit exactly
+            low, high = sorted(rng.choice(distances, 2).tolist())
+            options[f"allowed_{role}_range"] = (low, high)
+    if draw(st.booleans()):
+        options["groups"] = rng.integers(0, max(2, n // 3), size=n)
+        if len(args) > 2:
+            options["ref_groups"] = rng.integers(0, max(2, n // 3), size=len(y))
+    if draw(st.booleans()):
+        options["anchors"] = rng.permutation(n)[: draw(st.integers(0, n))]
+    if draw(st.booleans()):
+        spread = float(np.ptp(distances))
+        options["margin"] = draw(st.sampled_from([0.0, spread / 4, spread]))
+        options["type_of_triplets"] = draw(st.sampled_from(_options.TRIPLET_TYPES))
+    return args, options
+
+
+@thorough
+@given(calls(), st.sampled_from([1, 2, 5]), st.sampled_from(SUPPORTED))
+def test_equals_the_reference(call, n_threads, kernel_set):
+    args, options = call
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRIPLETMINE_ISA", kernel_set)
+        ours = tripletmine.mine(*args, **options, n_threads=n_threads)
+    assert_same(ours, reference.mine(*args, **options))
+    assert ours.report.instruction_set == kernel_set
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(calls())
+def test_small_memory_changes_nothing(call):
+    """Rows packed anew for each block, and anchors taken in blocks, give the same triplets."""
+    args, options = call
+    whole = tripletmine.mine(*args, **options)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_memory, "SMALL", 0)
+        patch.setattr(_memory, "available", lambda: 20_000)
+        assert_same_triplets(tripletmine.mine(*args, **options, max_triplets=10**9), whole)
+
+
+def assert_same_triplets(ours, truth):
+    """Compare what is returned; blocks see the candidates' zero rows once each."""
+    assert ours.as_array().tolist() == truth.as_array().tolist()
+    assert ours.d_ap.tobytes() == truth.d_ap.tobytes()
+    assert ours.d_an.tobytes() == truth.d_an.tobytes()
+    assert ours.fell_back.tolist() == truth.fell_back.tolist()
+
+
+LARGER = {
+    "normal": (1500, 48),
+    "grid": (1501, 5),
+    "duplicates": (997, 130),
+    "equal": (1200, 9),
+    "near": (800, 200),
+}
+
+
+@pytest.mark.parametrize("kind", LARGER)
+@pytest.mark.parametrize("metric", METRICS)
+def test_larger_sets_are_equal_for_every_kernel_set_and_thread_count(kind, metric, monkeypatch):
+    n, d = LARGER[kind]
+    rng = np.random.default_rng(1)
+    x, labels = rows(kind, n, d, rng).astype(np.float32), rng.integers(0, 30, size=n)
+    for positive, negative in [("hard", "hard"), ("easy", "easy"), ("easy", "semihard")]:
+        options = {"pos_strategy": positive, "neg_strategy": negative, "metric": metric}
+        options |= {"num_negatives": 3, "fallback": "hard"}
+        some = rng.permutation(n)[:40]
+        truth = reference.mine(x, labels, anchors=some, **options)
+        results = []
+        for kernel_set in SUPPORTED:
+            monkeypatch.setenv("TRIPLETMINE_ISA", kernel_set)
+            for n_threads in (1, 2, 5):
+                results.append(tripletmine.mine(x, labels, n_threads=n_threads, **options))
+                assert results[-1].report.instruction_set == kernel_set
+            assert_same(tripletmine.mine(x, labels, anchors=some, **options), truth)
+        for result in results[1:]:
+            assert_same(result, results[0])
+        of_some = np.isin(results[0].anchors, some)
+        assert results[0].as_array()[of_some].tolist() == truth.as_array().tolist()
+        assert results[0].d_an[of_some].tobytes() == truth.d_an.tobytes()
+
+
+@pytest.mark.parametrize(("positive", "negative"), PAIRS)
+def test_a_partition_of_the_anchors_is_the_whole(positive, negative):
+    rng = np.random.default_rng(2)
+    x, labels = rows("grid", 211, 4, rng), rng.integers(0, 9, size=211)
+    options = {"pos_strategy": positive, "neg_strategy": negative, "num_negatives": 2}
+    options |= {"groups": rng.integers(0, 50, size=211), "fallback": "easy", "seed": 5}
+    whole = tripletmine.mine(x, labels, **options)
+    cuts = [slice(0, 16), slice(16, 17), np.arange(17, 130), slice(130, None)]
+    parts = [tripletmine.mine(x, labels, anchors=cut, **options) for cut in cuts]
+    for name in ("anchors", "positives", "negatives", "d_ap", "d_an", "fell_back"):
+        joined = np.concatenate([getattr(part, name) for part in parts])
+        assert joined.tobytes() == getattr(whole, name).tobytes()
+    assert len(whole) > 20
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_dtypes_of_equal_values_give_equal_bytes(metric):
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    rng = np.random.default_rng(3)
+    labels = rng.integers(0, 8, size=333)
+    options = {"pos_strategy": "hard", "neg_strategy": "hard", "metric": metric}
+    for narrow in (np.float16, ml_dtypes.bfloat16):
+        x = rng.normal(size=(333, 37)).astype(narrow)
+        results = [tripletmine.mine(x.astype(t), labels, **options) for t in (narrow, "f4", "f8")]
+        assert_same(results[0], results[1])
+        assert_same(results[0], results[2])
+
+
+def test_float64_is_decided_on_its_own_values():
+    """Rows that float32 cannot tell apart: rounded, row 1 would win the tie."""
+    x = np.array([[0.0], [1.0 + 1e-12], [1.0], [0.5]])
+    mined = tripletmine.mine(x, [0, 1, 1, 0], pos_strategy="hard", neg_strategy="hard",
+                             metric="euclidean")  # fmt: skip
+    assert mined.negatives[0] == 2
+    assert mined.d_an[0] == 1.0
+
+
+def test_the_first_of_more_negatives_are_the_same():
+    rng = np.random.default_rng(4)
+    x, labels = rows("grid", 150, 6, rng), rng.integers(0, 5, size=150)
+    for strategy in _options.NEG_STRATEGIES:
+        options = {"pos_strategy": "easy", "neg_strategy": strategy, "seed": 9}
+        many = tripletmine.mine(x, labels, num_negatives=20, **options)
+        few = tripletmine.mine(x, labels, num_negatives=4, **options)
+        rank = np.arange(len(many)) - np.searchsorted(many.anchors, many.anchors)
+        assert many.negatives[rank < 4].tolist() == few.negatives.tolist()
+
+
+def test_one_class_and_all_classes_apart_give_nothing_and_say_so():
+    x = np.random.default_rng(5).normal(size=(20, 3))
+    for labels, lonely in ((np.zeros(20, int), "negative"), (np.arange(20), "positive")):
+        for positive, negative in PAIRS:
+            mined = tripletmine.mine(x, labels, pos_strategy=positive, neg_strategy=negative)
+            assert len(mined) == 0
+            assert mined.anchors.dtype == np.int64
+            assert mined.d_an.dtype == np.float64
+            assert getattr(mined.report, f"anchors_without_{lonely}") == 20
+
+
+def test_zero_rows_are_counted():
+    x = np.eye(6, 4)
+    report = tripletmine.mine(
+        x, [0, 1, 0, 1, 0, 1], pos_strategy="hard", neg_strategy="hard"
+    ).report
+    assert report.zero_rows == 2
+
+
+class TestTooManyTriplets:
+    x = np.random.default_rng(6).normal(size=(60, 2))
+    labels = np.arange(60) % 3
+
+    def test_the_exact_count_is_named(self):
+        options = {"pos_strategy": "easy", "neg_strategy": "hard", "num_negatives": 7}
+        assert len(tripletmine.mine(self.x, self.labels, max_triplets=420, **options)) == 420
+        for mine in (tripletmine.mine, reference.mine):
+            with pytest.raises(ValueError, match=r"max_triplets: found 420 .*at most 419"):
+                mine(self.x, self.labels, max_triplets=419, **options)
+
+    def test_before_the_work_where_the_labels_say_it(self, monkeypatch):
+        monkeypatch.setattr(_memory, "SMALL", 0)
+        monkeypatch.setattr(_memory, "available", lambda: 10_000)
+        monkeypatch.setattr(tripletmine._mine, "_call_core", None)  # not called
+        with pytest.raises(ValueError, match="found 2400 triplets"):
+            tripletmine.mine(self.x, self.labels, neg_strategy="hard", num_negatives=10**9)
+
+    def test_counted_block_by_block_where_only_the_distances_say_it(self, monkeypatch):
+        monkeypatch.setattr(_memory, "SMALL", 0)
+        monkeypatch.setattr(_memory, "available", lambda: 10_000)
+        options = {"neg_strategy": "hard", "num_negatives": 50, "margin": 0.3}
+        truth = len(reference.mine(self.x, self.labels, **options))
+        assert truth > 100
+        with pytest.raises(ValueError, match=f"found {truth} triplets"):
+            tripletmine.mine(self.x, self.labels, **options)
+
+    @pytest.mark.parametrize("ref", [False, True])
+    def test_the_count_from_the_labels_is_the_count(self, ref):
+        rng = np.random.default_rng(7)
+        args = [self.x, rng.integers(0, 6, 60)]
+        if ref:
+            args += [rng.normal(size=(31, 2)), rng.integers(3, 9, 31)]
+        for range_min in (0, 20, 40):
+            options = {"neg_strategy": "hard", "num_negatives": 15, "range_min": range_min}
+            arguments = tripletmine._mine.mine_arguments(
+                *args, *[None] * (4 - len(args)), pos_strategy="easy", metric="cosine", margin=None,
+                type_of_triplets="all", fallback="drop", allowed_pos_range=None,
+                allowed_neg_range=None, groups=None, ref_groups=None, anchors=slice(5, 50),
+                max_triplets=None, seed=0, n_threads=None, progress=None, **options,
+            )  # fmt: skip
+            mined = tripletmine.mine(*args, anchors=slice(5, 50), **options)
+            assert tripletmine._mine._count(arguments) == len(mined)
