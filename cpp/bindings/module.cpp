@@ -1,7 +1,8 @@
-// The Python module tripletmine._core: NumPy arrays → views, the GIL released, results → NumPy arrays.
+// The Python module tripletmine._core: NumPy arrays → views, the GIL released, results → NumPy
+// arrays.
 //
-// Nothing else: arguments were checked by the Python layer, which is the only caller. Every wrapper has
-// the same shape: views first, then the call in a block without the GIL, then the result.
+// Nothing else: arguments were checked by the Python layer, which is the only caller. Every wrapper
+// has the same shape: views first, then the call in a block without the GIL, then the result.
 #include <pybind11/functional.h>
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
@@ -27,14 +28,20 @@ tripletmine::MatrixView matrix_view(const py::array& array) {
     if (array.ndim() != 2) throw std::invalid_argument("expected a matrix");
     const auto dtype = [&] {
         switch (array.dtype().char_()) {
-            case 'e': return DType::float16;
-            case 'H': return DType::bfloat16;
-            case 'f': return DType::float32;
-            case 'd': return DType::float64;
-            default: throw std::invalid_argument("expected floating-point numbers");
+            case 'e':
+                return DType::float16;
+            case 'H':
+                return DType::bfloat16;
+            case 'f':
+                return DType::float32;
+            case 'd':
+                return DType::float64;
+            default:
+                throw std::invalid_argument("expected floating-point numbers");
         }
     }();
-    return {array.data(), dtype, array.shape(0), array.shape(1), array.strides(0), array.strides(1)};
+    return {array.data(),     dtype,           array.shape(0), array.shape(1),
+            array.strides(0), array.strides(1)};
 }
 
 std::span<const std::int64_t> int64_view(const std::optional<Int64s>& array) {
@@ -165,11 +172,10 @@ py::tuple mine(const py::array& embeddings, const Int64s& labels,
     }
     py::object arrays = py::none();
     if (mined.count <= max_triplets) {
-        arrays = py::make_tuple(to_numpy(std::move(mined.anchors)),
-                                to_numpy(std::move(mined.positives)),
-                                to_numpy(std::move(mined.negatives)),
-                                to_numpy(std::move(mined.d_ap)), to_numpy(std::move(mined.d_an)),
-                                to_numpy(std::move(mined.fell_back)));
+        arrays =
+            py::make_tuple(to_numpy(std::move(mined.anchors)), to_numpy(std::move(mined.positives)),
+                           to_numpy(std::move(mined.negatives)), to_numpy(std::move(mined.d_ap)),
+                           to_numpy(std::move(mined.d_an)), to_numpy(std::move(mined.fell_back)));
     }
     return py::make_tuple(mined.count, arrays, to_dict(mined.report));
 }

@@ -20,9 +20,12 @@ constexpr double largest_norm2_accepted = 0x1p1020;
 std::ptrdiff_t item_size(DType dtype) {
     switch (dtype) {
         case DType::float16:
-        case DType::bfloat16: return 2;
-        case DType::float32: return 4;
-        case DType::float64: break;
+        case DType::bfloat16:
+            return 2;
+        case DType::float32:
+            return 4;
+        case DType::float64:
+            break;
     }
     return 8;
 }
@@ -36,10 +39,14 @@ Element element_at(const char* from) {
 
 double value_at(DType dtype, const char* from) {
     switch (dtype) {
-        case DType::float16: return float16_value(element_at<std::uint16_t>(from));
-        case DType::bfloat16: return bfloat16_value(element_at<std::uint16_t>(from));
-        case DType::float32: return static_cast<double>(element_at<float>(from));
-        case DType::float64: break;
+        case DType::float16:
+            return float16_value(element_at<std::uint16_t>(from));
+        case DType::bfloat16:
+            return bfloat16_value(element_at<std::uint16_t>(from));
+        case DType::float32:
+            return static_cast<double>(element_at<float>(from));
+        case DType::float64:
+            break;
     }
     return element_at<double>(from);
 }
@@ -73,10 +80,10 @@ Dataset::Dataset(const Population& population,
 
 Interval Dataset::class_of(std::int64_t label) const {
     const auto& labels = population_.labels;
-    const auto first = std::partition_point(
-        rows_.begin(), rows_.end(), [&](std::int64_t row) { return labels[row] < label; });
-    const auto last =
-        std::partition_point(first, rows_.end(), [&](std::int64_t row) { return labels[row] == label; });
+    const auto first = std::partition_point(rows_.begin(), rows_.end(),
+                                            [&](std::int64_t row) { return labels[row] < label; });
+    const auto last = std::partition_point(first, rows_.end(),
+                                           [&](std::int64_t row) { return labels[row] == label; });
     return {first - rows_.begin(), last - rows_.begin()};
 }
 
@@ -86,10 +93,14 @@ void Dataset::widen(std::int64_t position, double* to) const {
     const std::int64_t dim = matrix.cols;
     if (matrix.col_stride == item_size(matrix.dtype) || dim == 1) {
         switch (matrix.dtype) {
-            case DType::float16: return kernels_.widen_float16(from, dim, to);
-            case DType::bfloat16: return kernels_.widen_bfloat16(from, dim, to);
-            case DType::float32: return kernels_.widen_float32(from, dim, to);
-            case DType::float64: return kernels_.widen_float64(from, dim, to);
+            case DType::float16:
+                return kernels_.widen_float16(from, dim, to);
+            case DType::bfloat16:
+                return kernels_.widen_bfloat16(from, dim, to);
+            case DType::float32:
+                return kernels_.widen_float32(from, dim, to);
+            case DType::float64:
+                return kernels_.widen_float64(from, dim, to);
         }
     }
     for (std::int64_t k = 0; k < dim; ++k) {
@@ -125,21 +136,20 @@ void Dataset::reject(std::int64_t row) const {
         const double value = value_at(matrix.dtype, row_start(matrix, row) + k * matrix.col_stride);
         if (std::isfinite(value)) continue;
         throw std::invalid_argument(where + " holds " +
-                                    (std::isnan(value) ? "NaN" : value > 0 ? "inf" : "-inf") +
-                                    " at column " + std::to_string(k) +
-                                    ", expected finite values");
+                                    (std::isnan(value) ? "NaN"
+                                     : value > 0       ? "inf"
+                                                       : "-inf") +
+                                    " at column " + std::to_string(k) + ", expected finite values");
     }
-    throw std::invalid_argument(where + " has a squared norm beyond 2**1020, whose distances would " +
-                                "overflow float64; expected smaller values (divide all rows by one " +
-                                "number)");
+    throw std::invalid_argument(
+        where + " has a squared norm beyond 2**1020, whose distances would " +
+        "overflow float64; expected smaller values (divide all rows by one " + "number)");
 }
 
 double Dataset::largest_norm2() const {
     return norm2_.empty() ? 0.0 : *std::max_element(norm2_.begin(), norm2_.end());
 }
 
-std::int64_t Dataset::zero_rows() const {
-    return std::count(norm2_.begin(), norm2_.end(), 0.0);
-}
+std::int64_t Dataset::zero_rows() const { return std::count(norm2_.begin(), norm2_.end(), 0.0); }
 
 }  // namespace tripletmine

@@ -38,7 +38,8 @@ public:
     std::int64_t row(std::int64_t position) const { return rows_[position]; }
     bool labelled() const { return !population_.labels.empty(); }
     std::int64_t label(std::int64_t position) const { return population_.labels[row(position)]; }
-    bool same_group(std::int64_t position, const Dataset& other, std::int64_t other_position) const {
+    bool same_group(std::int64_t position, const Dataset& other,
+                    std::int64_t other_position) const {
         return !population_.groups.empty() &&
                population_.groups[row(position)] ==
                    other.population_.groups[other.row(other_position)];

@@ -7,9 +7,9 @@ namespace {
 
 constexpr std::int64_t rows_per_task = 1024;
 
-std::shared_ptr<const Dataset> measured(Team& team, const KernelSet& kernels,
-                                        const Population& population,
-                                        const std::optional<std::span<const std::int64_t>>& subset) {
+std::shared_ptr<const Dataset> measured(
+    Team& team, const KernelSet& kernels, const Population& population,
+    const std::optional<std::span<const std::int64_t>>& subset) {
     auto dataset = std::make_shared<Dataset>(population, subset, kernels);
     dataset->measure(team);
     return dataset;
@@ -59,9 +59,8 @@ Pairing Join::packed() {
     };
     if (!col_operand_) col_operand_ = pack(cols_);
     if (!row_operand_) row_operand_ = rows_ == cols_ ? col_operand_ : pack(rows_);
-    return {rows_.get(),        cols_.get(), row_operand_.get(),
-            col_operand_.get(), self_join_,  rows_ == cols_,
-            metric_};
+    return {rows_.get(),    cols_.get(), row_operand_.get(), col_operand_.get(), self_join_,
+            rows_ == cols_, metric_};
 }
 
 Choice Join::rank(Relation relation, Sign sign, std::int64_t k, std::vector<Range> ranges) {

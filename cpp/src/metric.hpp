@@ -19,10 +19,14 @@ inline bool from_differences(Metric metric) {
 // d(x, y) from its canonical sum (dot or squared differences) and the rows' canonical norm².
 inline double canonical_distance(Metric metric, double sum, double norm2_x, double norm2_y) {
     switch (metric) {
-        case Metric::sqeuclidean: return sum;
-        case Metric::euclidean: return std::sqrt(sum);
-        case Metric::dot: return -sum;
-        case Metric::cosine: break;
+        case Metric::sqeuclidean:
+            return sum;
+        case Metric::euclidean:
+            return std::sqrt(sum);
+        case Metric::dot:
+            return -sum;
+        case Metric::cosine:
+            break;
     }
     if (norm2_x == 0.0 || norm2_y == 0.0) return 1.0;
     const double product = norm2_x * norm2_y;
@@ -42,10 +46,14 @@ struct ScoreSpace {
 
     double score(double distance) const {
         switch (metric) {
-            case Metric::cosine: return 1.0 - distance;
-            case Metric::dot: return -distance * scale * scale;
-            case Metric::sqeuclidean: return -0.5 * (distance * scale) * scale;
-            case Metric::euclidean: break;
+            case Metric::cosine:
+                return 1.0 - distance;
+            case Metric::dot:
+                return -distance * scale * scale;
+            case Metric::sqeuclidean:
+                return -0.5 * (distance * scale) * scale;
+            case Metric::euclidean:
+                break;
         }
         const double length = std::max(distance, 0.0) * scale;  // -inf stands for "any"
         return -0.5 * length * length;

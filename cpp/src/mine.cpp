@@ -28,8 +28,9 @@ private:
     // Enough ranks for the window, and never more than there are candidates.
     std::int64_t ranks() const {
         const std::int64_t most = join_.cols().size();
-        return options_.range_min >= most ? most
-                                          : std::min(most, options_.range_min + options_.num_negatives);
+        return options_.range_min >= most
+                   ? most
+                   : std::min(most, options_.range_min + options_.num_negatives);
     }
     std::span<const Candidate> window(std::int64_t position) const {
         const auto all = negatives_.of(position);
@@ -56,8 +57,7 @@ Choice Miner::ask(Join& join, Relation relation, Strategy strategy, std::int64_t
 void Miner::choose() {
     fell_back_.assign(static_cast<std::size_t>(join_.rows().size()), 0);
     if (options_.positive != Strategy::semihard) {
-        positives_ =
-            ask(join_, Relation::positives, options_.positive, 1, options_.positive_range);
+        positives_ = ask(join_, Relation::positives, options_.positive, 1, options_.positive_range);
     }
     if (options_.negative == Strategy::semihard) {
         choose_semihard_negatives();
@@ -91,8 +91,7 @@ void Miner::fall_back() {
     if (rows.empty()) return;
     // Positions are in class order, and so are those of the narrowed join: entry i is positions[i].
     Join narrowed = join_.narrowed(rows);
-    const Strategy strategy =
-        options_.fallback == Fallback::easy ? Strategy::easy : Strategy::hard;
+    const Strategy strategy = options_.fallback == Fallback::easy ? Strategy::easy : Strategy::hard;
     const Choice choice =
         ask(narrowed, Relation::negatives, strategy, ranks(), options_.negative_range);
     join_.include(narrowed);
@@ -121,10 +120,14 @@ void Miner::choose_semihard_positives() {
 bool Miner::wanted(double d_ap, double d_an) const {
     const double t = d_an - d_ap;
     switch (options_.type) {
-        case TripletType::hard: return t <= 0.0;
-        case TripletType::semihard: return t > 0.0 && t <= *options_.margin;
-        case TripletType::easy: return t > *options_.margin;
-        case TripletType::all: break;
+        case TripletType::hard:
+            return t <= 0.0;
+        case TripletType::semihard:
+            return t > 0.0 && t <= *options_.margin;
+        case TripletType::easy:
+            return t > *options_.margin;
+        case TripletType::all:
+            break;
     }
     return !options_.margin || t <= *options_.margin;
 }
@@ -133,9 +136,8 @@ Mined Miner::triplets() const {
     const Dataset& anchors = join_.rows();
     std::vector<std::int64_t> by_row(static_cast<std::size_t>(anchors.size()));
     for (std::int64_t p = 0; p < anchors.size(); ++p) by_row[p] = p;
-    std::sort(by_row.begin(), by_row.end(), [&](std::int64_t a, std::int64_t b) {
-        return anchors.row(a) < anchors.row(b);
-    });
+    std::sort(by_row.begin(), by_row.end(),
+              [&](std::int64_t a, std::int64_t b) { return anchors.row(a) < anchors.row(b); });
 
     Mined mined;
     const auto visit = [&](auto emit) {

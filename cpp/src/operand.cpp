@@ -83,8 +83,7 @@ Operand::Operand(Team& team, const Dataset& dataset, const KernelSet& kernels,
 template <typename OnRow>
 void Operand::pack_panel(std::int64_t first, Scratch& scratch, float* panel, OnRow on_row) const {
     const std::int64_t dim = dataset_.dim();
-    const std::int64_t rows =
-        std::clamp<std::int64_t>(dataset_.size() - first, 0, panel_rows);
+    const std::int64_t rows = std::clamp<std::int64_t>(dataset_.size() - first, 0, panel_rows);
     std::fill(scratch.rows.begin(), scratch.rows.end(), 0.0f);
     for (std::int64_t lane = 0; lane < rows; ++lane) {
         const double norm2 = dataset_.norm2(first + lane);
@@ -130,10 +129,11 @@ void Operand::bound_row(std::int64_t position, const double* exact, const float*
     const double b =
         from_differences(space_.metric) ? 0.5 * (exact_norm2 * space_.scale) * space_.scale : 0.0;
 
-    const double roundings = std::min<double>(dim, chain_length) + std::ceil(dim / chain_length) + 2;
+    const double roundings =
+        std::min<double>(dim, chain_length) + std::ceil(dim / chain_length) + 2;
     const double gamma = roundings * 0x1p-24 / (1.0 - roundings * 0x1p-24);
-    double error = r * (1.0 + 0x1p-10) + 0.5 * gamma * m2 + (2.0 * dim + 32.0) * 0x1p-52 * m2 +
-                   dim * 0x1p-120;
+    double error =
+        r * (1.0 + 0x1p-10) + 0.5 * gamma * m2 + (2.0 * dim + 32.0) * 0x1p-52 * m2 + dim * 0x1p-120;
     error += 0x1p-21 * (b + m2 + error);
     const bool trusted = space_.metric != Metric::cosine || exact_norm2 == 0.0 ||
                          exact_norm2 >= smallest_trusted_norm2;

@@ -22,8 +22,8 @@ namespace tripletmine {
 class FloatBuffer {
 public:
     explicit FloatBuffer(std::int64_t size = 0)
-        : data_(static_cast<float*>(::operator new(static_cast<std::size_t>(size) * sizeof(float),
-                                                   alignment))) {}
+        : data_(static_cast<float*>(
+              ::operator new(static_cast<std::size_t>(size) * sizeof(float), alignment))) {}
     float* data() const { return data_.get(); }
 
 private:
@@ -47,8 +47,8 @@ public:
     Operand(Team& team, const Dataset& dataset, const KernelSet& kernels, const ScoreSpace& space,
             bool keep);
 
-    // The panels of `count` rows from position `first` (a multiple of panel_rows) on, in memory that
-    // lasts until the next call with the same scratch, which must hold count * dim floats.
+    // The panels of `count` rows from position `first` (a multiple of panel_rows) on, in memory
+    // that lasts until the next call with the same scratch, which must hold count * dim floats.
     const float* panels(std::int64_t first, std::int64_t count, FloatBuffer& scratch) const;
 
     // Biases and widths by position, padded beyond the last row with values that never survive.

@@ -12,7 +12,8 @@
 namespace tripletmine {
 namespace {
 
-constexpr std::int64_t block_bytes = 256 * 1024;  // of widened rows: stays in the second-level cache
+constexpr std::int64_t block_bytes =
+    256 * 1024;  // of widened rows: stays in the second-level cache
 constexpr std::int64_t most_rows_per_block = 64;
 constexpr std::int64_t blocks_per_task = 16;
 
@@ -77,8 +78,8 @@ void pairwise_distances(const Population& rows, const std::optional<Population>&
             for (std::int64_t by = first; by < last; ++by) {
                 team.poll(id);
                 const std::int64_t begin = y_blocks.begin(by), end = y_blocks.end(by);
-                team.advance(static_cast<double>((x_blocks.end(bx) - x_blocks.begin(bx)) *
-                                                 (end - begin)));
+                team.advance(
+                    static_cast<double>((x_blocks.end(bx) - x_blocks.begin(bx)) * (end - begin)));
                 if (symmetric && by < bx) continue;  // mirrored from the block opposite
                 y_blocks.widen(by, worker.y);
                 for (std::int64_t i = x_blocks.begin(bx); i < x_blocks.end(bx); ++i) {

@@ -15,7 +15,8 @@ SweepPlan plan_sweep(const Pairing& pairing, const KernelSet& kernels, int threa
     std::int64_t rows = block_bytes / (static_cast<std::int64_t>(sizeof(float)) * dim);
     // Small inputs: enough blocks for every thread to find work.
     rows = std::min(rows, pairing.rows->size() / (4 * threads));
-    rows = std::clamp(rows, std::int64_t{panel_rows}, most_rows_per_block) / panel_rows * panel_rows;
+    rows =
+        std::clamp(rows, std::int64_t{panel_rows}, most_rows_per_block) / panel_rows * panel_rows;
     const double strip = static_cast<double>(rows * dim * kernels.tile_cols);
     const auto strips = static_cast<std::int64_t>(multiply_adds_per_task / strip);
     return {rows, std::max<std::int64_t>(1, strips)};

@@ -7,9 +7,10 @@
 //       compare_tile  bounds against what rows (and columns) still find interesting → bit masks
 //       survivors     right relation? right group? → canonical distance → selector
 //
-// Knows no strategy. A self-join is symmetric: each unordered pair is scored once and serves both of
-// its rows. What rows still find interesting only ever shrinks, so a stale floor is a safe floor; the
-// selectors' answers do not depend on the order of offers, so no answer depends on the schedule.
+// Knows no strategy. A self-join is symmetric: each unordered pair is scored once and serves both
+// of its rows. What rows still find interesting only ever shrinks, so a stale floor is a safe
+// floor; the selectors' answers do not depend on the order of offers, so no answer depends on the
+// schedule.
 #pragma once
 
 #include <algorithm>
@@ -69,8 +70,8 @@ private:
         std::int64_t strip_begin, strip_end;  // strips of tile_cols columns
     };
     struct Worker {
-        std::vector<float> scores;           // of the strip, tile after tile
-        std::vector<std::int64_t> tiles;     // first rows of the tiles at work
+        std::vector<float> scores;        // of the strip, tile after tile
+        std::vector<std::int64_t> tiles;  // first rows of the tiles at work
         std::vector<float> col_floor, col_ceiling, row_floor, row_ceiling;
         FloatBuffer row_panels, col_panels;
         std::optional<ExactDistance> distance;
@@ -223,8 +224,8 @@ void Sweep<Selector>::run_task(const Task& task, int id) {
     if (worker.scores.empty()) prepare(worker);
     const std::int64_t cols = pairing_.cols->size();
     const int tile_rows = kernels_.tile_rows, tile_cols = kernels_.tile_cols;
-    const float* row_panels = pairing_.row_operand->panels(
-        task.row_begin, plan_.rows_per_block, worker.row_panels);
+    const float* row_panels =
+        pairing_.row_operand->panels(task.row_begin, plan_.rows_per_block, worker.row_panels);
 
     for (std::int64_t strip = task.strip_begin; strip < task.strip_end; ++strip) {
         team_.poll(id);
@@ -262,8 +263,8 @@ void Sweep<Selector>::run_task(const Task& task, int id) {
                                         worker.col_floor.data(), worker.col_ceiling.data()};
                 std::uint64_t masks[max_tile_rows];
                 if (kernels_.compare_tile(
-                        worker.scores.data() + std::int64_t{index} * tile_rows * tile_cols, row_side,
-                        col_side, Selector::sign, banded_, masks)) {
+                        worker.scores.data() + std::int64_t{index} * tile_rows * tile_cols,
+                        row_side, col_side, Selector::sign, banded_, masks)) {
                     for (std::int64_t r = 0; r < count; ++r) {
                         masks[r] &= allowed(row + r, col_begin, col_end);
                     }
@@ -311,8 +312,8 @@ void Sweep<Selector>::decide(Worker& worker, std::int64_t tile_row, std::int64_t
             const int c = std::countr_zero(bits);
             const std::int64_t col = col_begin + c;
             const float score = tile[r * tile_cols + c];
-            const float upper = (Selector::sign == Sign::nearest ? score : -score) - row_bias[row] -
-                                col_bias[col];
+            const float upper =
+                (Selector::sign == Sign::nearest ? score : -score) - row_bias[row] - col_bias[col];
             bool for_row = upper >= worker.row_floor[r];
             bool for_col = pairing_.symmetric && upper >= worker.col_floor[c];
             if (banded_) {

@@ -1,7 +1,8 @@
 // The public C++ interface: views of the caller's memory, options, results, entry points.
 //
-// Knows no Python. Views are read, never kept after the call; results own their memory. Wrong values
-// raise std::invalid_argument with the argument's name, the value found and what was expected.
+// Knows no Python. Views are read, never kept after the call; results own their memory. Wrong
+// values raise std::invalid_argument with the argument's name, the value found and what was
+// expected.
 #pragma once
 
 #include <cstddef>
@@ -48,8 +49,8 @@ public:
 };
 
 struct Execution {
-    int n_threads = 0;                     // 0: as many as OpenMP would use now
-    std::string_view instruction_set = {}; // empty: the best one
+    int n_threads = 0;                      // 0: as many as OpenMP would use now
+    std::string_view instruction_set = {};  // empty: the best one
     Monitor* monitor = nullptr;
     // Packed rows beyond this many bytes are packed again for each block instead of being kept.
     std::int64_t packing_budget = std::numeric_limits<std::int64_t>::max();

@@ -53,14 +53,13 @@ bool compare_tile_as(const float* tile, const TileSide& rows, const TileSide& co
         for (int r = 0; r < tile_rows; ++r) {
             const F32 score = F32::load(tile + r * tile_cols + c);
             const F32 row_bias = F32::broadcast(rows.bias + r);
-            const F32 upper =
-                sub(farthest ? sub(sub(F32::zero(), score), row_bias) : sub(score, row_bias),
-                    col_bias);
+            const F32 upper = sub(
+                farthest ? sub(sub(F32::zero(), score), row_bias) : sub(score, row_bias), col_bias);
             std::uint64_t for_row = at_least(upper, F32::broadcast(rows.floor + r));
             std::uint64_t for_col = at_least(upper, col_floor);
             if constexpr (banded) {
-                const F32 lower = sub(sub(upper, F32::broadcast(rows.width + r)),
-                                      F32::load(cols.width + c));
+                const F32 lower =
+                    sub(sub(upper, F32::broadcast(rows.width + r)), F32::load(cols.width + c));
                 for_row &= at_most(lower, F32::broadcast(rows.ceiling + r));
                 for_col &= at_most(lower, F32::load(cols.ceiling + c));
             }

@@ -6,8 +6,8 @@
 //
 // Layout. Rows are packed in *panels* of `panel_rows` rows, dimension by dimension: element k of
 // row r of a panel lies at panel[k * panel_rows + r]. One packing serves as rows and as columns of
-// a tile, whatever the tile's shape: a tile takes `tile_rows` neighbouring rows out of one panel and
-// `tile_cols` columns out of `tile_cols / panel_rows` neighbouring panels.
+// a tile, whatever the tile's shape: a tile takes `tile_rows` neighbouring rows out of one panel
+// and `tile_cols` columns out of `tile_cols / panel_rows` neighbouring panels.
 #pragma once
 
 #include <cstddef>

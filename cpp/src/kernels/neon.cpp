@@ -52,8 +52,7 @@ inline F64x8 mul(F64x8 a, F64x8 b) {
     return a;
 }
 inline double reduce(F64x8 a) {
-    const float64x2_t two =
-        vaddq_f64(vaddq_f64(a.v[0], a.v[2]), vaddq_f64(a.v[1], a.v[3]));
+    const float64x2_t two = vaddq_f64(vaddq_f64(a.v[0], a.v[2]), vaddq_f64(a.v[1], a.v[3]));
     return vgetq_lane_f64(two, 0) + vgetq_lane_f64(two, 1);
 }
 

@@ -1,10 +1,10 @@
 // Candidates at random: the order in which a row's candidates are drawn.
 //
 // The candidates of an anchor (its positives but itself, or its negatives), ascending by index, are
-// shuffled by Fisher and Yates from the front, and candidates of its group or out of range are passed
-// over; the first k that remain are a uniform sample without replacement. Only the part of the shuffle
-// that is looked at is computed. Draw t of an anchor depends on (seed, relation, anchor, t) alone, so
-// that no thread count, partition or k changes it.
+// shuffled by Fisher and Yates from the front, and candidates of its group or out of range are
+// passed over; the first k that remain are a uniform sample without replacement. Only the part of
+// the shuffle that is looked at is computed. Draw t of an anchor depends on (seed, relation,
+// anchor, t) alone, so that no thread count, partition or k changes it.
 #include <algorithm>
 #include <unordered_map>
 
@@ -32,9 +32,8 @@ __extension__ typedef unsigned __int128 Wide;
 class Draws {
 public:
     Draws(std::uint64_t seed, Relation relation, std::int64_t anchor)
-        : key_(mix(mix(seed + golden) +
-                   golden * (2 * static_cast<std::uint64_t>(anchor) +
-                             (relation == Relation::negatives ? 2 : 1)))) {}
+        : key_(mix(mix(seed + golden) + golden * (2 * static_cast<std::uint64_t>(anchor) +
+                                                  (relation == Relation::negatives ? 2 : 1)))) {}
     std::int64_t operator()(std::int64_t t, std::int64_t bound) const {
         const std::uint64_t bits = mix(key_ + golden * (static_cast<std::uint64_t>(t) + 1));
         return static_cast<std::int64_t>(
@@ -75,7 +74,10 @@ class Candidates {
 public:
     Candidates(const Dataset& cols, const std::vector<std::int64_t>& position_of, Relation relation,
                std::int64_t label, std::int64_t self)
-        : cols_(cols), position_of_(position_of), relation_(relation), class_(cols.class_of(label)) {
+        : cols_(cols),
+          position_of_(position_of),
+          relation_(relation),
+          class_(cols.class_of(label)) {
         if (relation_ == Relation::negatives) {
             size_ = cols.size() - class_.size();
         } else {

@@ -2,9 +2,10 @@
 // whose distance lies in the row's range. Nearest-k, farthest-k and, with a range that begins above
 // the positive's distance, the semi-hard successor.
 //
-// What a selector is: it says which scores are still interesting to a row (floor, ceiling) and takes
-// candidates with their canonical distance (offer). The result of a row depends on the set of offers
-// only, never on their order. It is called for one row by one thread at a time; the sweep sees to it.
+// What a selector is: it says which scores are still interesting to a row (floor, ceiling) and
+// takes candidates with their canonical distance (offer). The result of a row depends on the set of
+// offers only, never on their order. It is called for one row by one thread at a time; the sweep
+// sees to it.
 #pragma once
 
 #include <algorithm>

@@ -1,0 +1,149 @@
+// The soundness of the filter: for every pair of awkward data, in every metric and both directions,
+// the bounds of the float32 score must let the pair's canonical distance through. A bound that is
+// too tight by one rounding would fail here on cancelling sums or near-duplicates long before a
+// user saw a wrong triplet. And the bounds must not be vacuous: on ordinary data they are narrow.
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "dataset.hpp"
+#include "exact.hpp"
+#include "operand.hpp"
+#include "support.hpp"
+
+namespace tripletmine {
+namespace {
+
+struct Rows {
+    std::string name;
+    std::int64_t count, dim;
+    std::vector<double> values;
+    Population population() const {
+        return {
+            "rows",
+            {values.data(), DType::float64, count, dim, static_cast<std::ptrdiff_t>(8 * dim), 8}};
+    }
+};
+
+template <typename Value>
+Rows make_rows(const char* name, std::int64_t count, std::int64_t dim, Value value) {
+    Rows rows{name, count, dim, {}};
+    for (std::int64_t i = 0; i < count; ++i) {
+        for (std::int64_t k = 0; k < dim; ++k) rows.values.push_back(value(i, k));
+    }
+    return rows;
+}
+
+std::vector<Rows> awkward_rows() {
+    Random random(77);
+    const auto uniform = [&](std::int64_t, std::int64_t) { return random.uniform(); };
+    std::vector<Rows> all;
+    for (const std::int64_t dim : {1, 2, 17, 128, 129, 500}) {
+        all.push_back(make_rows("uniform", 51, dim, uniform));
+    }
+    all.push_back(make_rows("huge dynamic range", 51, 40, [&](std::int64_t, std::int64_t) {
+        return std::ldexp(random.uniform(), static_cast<int>(random.below(400)) - 200);
+    }));
+    all.push_back(
+        make_rows("rows of very different norms", 51, 33, [&](std::int64_t i, std::int64_t) {
+            return std::ldexp(random.uniform(), static_cast<int>(i % 7) * 12 - 36);
+        }));
+    all.push_back(make_rows("one giant coordinate", 51, 60, [&](std::int64_t, std::int64_t k) {
+        return k == 31 ? 1e7 + random.uniform() : random.uniform();
+    }));
+    all.push_back(make_rows("near-duplicates", 51, 300, [&](std::int64_t, std::int64_t k) {
+        return std::sin(static_cast<double>(k)) + 1e-9 * random.uniform();
+    }));
+    all.push_back(make_rows("constant", 51, 64, [&](std::int64_t, std::int64_t) { return 0.1; }));
+    all.push_back(make_rows("cancelling sums", 51, 256, [&](std::int64_t i, std::int64_t k) {
+        return ((k + i) % 2 == 0 ? 1.0 : -1.0) * (1.0 + 1e-7 * random.uniform());
+    }));
+    // Sums that drift: every addition rounds the same way.
+    all.push_back(make_rows("one-sided rounding", 51, 500, [&](std::int64_t i, std::int64_t k) {
+        return (k == 0 ? 1.0 : 0x1p-12) * (1.0 + static_cast<double>(i) * 0x1p-20);
+    }));
+    all.push_back(make_rows("subnormal float32", 51, 30,
+                            [&](std::int64_t, std::int64_t) { return 1e-40 * random.uniform(); }));
+    all.push_back(make_rows("subnormal squares", 51, 30,
+                            [&](std::int64_t, std::int64_t) { return 1e-161 * random.uniform(); }));
+    all.push_back(make_rows("near the largest norm", 51, 30,
+                            [&](std::int64_t, std::int64_t) { return 1e152 * random.uniform(); }));
+    all.push_back(make_rows("some zero rows", 51, 30, [&](std::int64_t i, std::int64_t) {
+        return i % 3 == 0 ? 0.0 : random.uniform();
+    }));
+    return all;
+}
+
+// All scores of the operand with itself, computed as the sweep does: chains of chain_length.
+std::vector<float> all_scores(const KernelSet& kernels, const Operand& operand, std::int64_t dim) {
+    const std::int64_t size = operand.padded_size();
+    std::vector<float> scores(static_cast<std::size_t>(size * size));
+    std::vector<float> tile(static_cast<std::size_t>(kernels.tile_rows * kernels.tile_cols));
+    FloatBuffer unused;
+    const float* panels = operand.panels(0, size, unused);
+    for (std::int64_t row = 0; row < size; row += kernels.tile_rows) {
+        for (std::int64_t col = 0; col < size; col += kernels.tile_cols) {
+            for (std::int64_t k = 0; k < dim; k += chain_length) {
+                const int depth = static_cast<int>(std::min<std::int64_t>(chain_length, dim - k));
+                const std::int64_t lane = row % panel_rows;
+                kernels.score_tile(panels + (row - lane) * dim + k * panel_rows + lane,
+                                   panels + col * dim + k * panel_rows, dim * panel_rows, depth,
+                                   k > 0, tile.data());
+            }
+            for (int r = 0; r < kernels.tile_rows; ++r) {
+                std::copy_n(tile.data() + r * kernels.tile_cols, kernels.tile_cols,
+                            scores.data() + (row + r) * size + col);
+            }
+        }
+    }
+    return scores;
+}
+
+void check_rows(Tally& tally, const KernelSet& kernels, const Rows& rows, Metric metric) {
+    run_team(1, nullptr, [&](Team& team) {
+        Dataset dataset(rows.population(), std::nullopt, kernels);
+        dataset.measure(team);
+        const ScoreSpace space = score_space(metric, dataset.largest_norm2());
+        const Operand operand(team, dataset, kernels, space, true);
+        const std::vector<float> scores = all_scores(kernels, operand, rows.dim);
+        ExactDistance exact(dataset, dataset, kernels, metric);
+        float widest = 0.0f;
+        std::int64_t outside = 0;
+        for (std::int64_t i = 0; i < rows.count; ++i) {
+            for (std::int64_t j = 0; j < rows.count; ++j) {
+                const double distance = exact(i, j);
+                const float score = scores[static_cast<std::size_t>(i * operand.padded_size() + j)];
+                for (const Sign sign : {Sign::nearest, Sign::farthest}) {
+                    const float* bias = operand.bias(sign);
+                    const float upper =
+                        (sign == Sign::nearest ? score : -score) - bias[i] - bias[j];
+                    const float lower = upper - operand.width()[i] - operand.width()[j];
+                    outside += !(upper >= space.floor(sign, distance));
+                    outside += !(lower <= space.ceiling(sign, distance));
+                    widest = std::max(widest, upper - lower);
+                }
+            }
+        }
+        const std::string what = rows.name + ", " + std::to_string(rows.dim) +
+                                 " dimensions, metric " + std::to_string(static_cast<int>(metric));
+        tally.check(outside == 0, what + ": " + std::to_string(outside) + " bounds are wrong");
+        if (rows.name == "uniform") {
+            tally.check(widest < 1e-4f, what + ": the bounds are as wide as " + text(widest));
+        }
+    });
+}
+
+}  // namespace
+
+void check_bounds(Tally& tally, const KernelSet& kernels) {
+    for (const Rows& rows : awkward_rows()) {
+        for (const Metric metric :
+             {Metric::cosine, Metric::dot, Metric::euclidean, Metric::sqeuclidean}) {
+            check_rows(tally, kernels, rows, metric);
+        }
+    }
+}
+
+}  // namespace tripletmine
