@@ -1,0 +1,159 @@
+"""The benchmark: cases × contenders, one harness. ``python benchmarks/run.py --help``.
+
+    run ──> cases        what is mined
+     │      contenders   who mines: tripletmine and its peers
+     ├────> measure      time, memory, wrong picks; each in a process of its own
+     └────> report       the tables
+
+This process only starts the others: it holds no rows and computes nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import cases
+import measure
+import report
+from contenders import Contender, contenders
+
+JOBS = {"hard": 1, "top10": 10}  # how many hard negatives, with the hardest positive
+TITLES = {
+    "hard": "hardest positive and negative of every row",
+    "top10": "hardest positive and ten hardest negatives of every row",
+}
+BATCHES = ["256x128x32", "1024x256x64"]
+SYNTHETIC = ["60000x128x1000", "30000x768x500"]
+QUICK = ["2500x32x50", "100x16x10"]
+
+
+def main() -> None:
+    arguments = _parser().parse_args()
+    if (arguments.embeddings is None) != (arguments.labels is None):
+        sys.exit("--embeddings and --labels: expected both or none")
+    if arguments.markdown:
+        report.check_markers(arguments.markdown)
+    _set_environment(arguments.threads)
+    options = measure.Options(
+        threads=arguments.threads,
+        repeats=arguments.repeats or (1 if arguments.quick else 5),
+        sample=arguments.sample or (20 if arguments.quick else 200),
+        shortest=0.005 if arguments.quick else 0.05,
+    )
+    known = contenders(all_kernel_sets=arguments.all_kernel_sets, heavy=arguments.with_heavy)
+    wanted = [c for c in known if _matches(c.name, arguments.contenders)]
+    present = [contender for contender in wanted if contender.is_installed()]
+    absent = [contender.name for contender in wanted if not contender.is_installed()]
+    facts = report.header(arguments.threads)
+    if absent:
+        facts["absent"] = ", ".join(absent)
+    tables: list[dict[str, Any]] = []
+    for case in _cases(arguments):
+        if _matches(case.name, arguments.cases):
+            tables += _measured(case, arguments, present, options)
+    text = report.as_markdown(facts, tables)
+    print(text)
+    if arguments.markdown:
+        report.replace_between_markers(arguments.markdown, text)
+    if arguments.json:
+        everything = {"header": facts, "options": vars(options), "tables": tables}
+        arguments.json.write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
+
+
+def _measured(
+    case: cases.Case,
+    arguments: argparse.Namespace,
+    present: list[Contender],
+    options: measure.Options,
+) -> list[dict[str, Any]]:
+    jobs: list[str] = arguments.jobs
+    _say(f"{case.described()}: the truth")
+    known = measure.truth(case, max(JOBS[job] for job in jobs), options)
+    tables = []
+    for job in jobs:
+        k = JOBS[job]
+        chosen = [contender for contender in present if contender.why_not(case, k) is None]
+        if not chosen:
+            continue
+        _say(f"{case.described()}: {job}: time")
+        results = measure.alone(measure.times, case, k, chosen, known, options)
+        _say(f"{case.described()}: {job}: memory")
+        for contender in chosen:
+            is_wanted = not arguments.quick or (contender is chosen[0] and job == jobs[0])
+            results[contender.name]["peak_bytes"] = (
+                measure.alone(measure.memory, case, k, contender, options) if is_wanted else None
+            )
+        report.add_ratios(results)
+        tables.append(
+            {
+                "title": f"{case.described()}: {TITLES[job]}",
+                "case": case.as_dict(),
+                "job": job,
+                "results": results,
+                "left_out": [c.why_not(case, k) for c in present if c not in chosen],
+            }
+        )
+    return tables
+
+
+def _cases(arguments: argparse.Namespace) -> list[cases.Case]:
+    sizes = QUICK if arguments.quick else [*SYNTHETIC, *BATCHES]
+    found = [cases.synthetic(size) for size in arguments.synthetic or sizes]
+    if arguments.embeddings is not None:
+        found.insert(0, cases.of_files(arguments.embeddings, arguments.labels))
+    return found
+
+
+def _set_environment(threads: int) -> None:
+    """Give every library of the measuring processes the same threads and its best kernels.
+
+    An OpenBLAS that is older than the processor (faiss wheels bring one) does not know it and
+    takes its SSE3 kernels: three times slower, and nothing that a peer should be blamed for.
+    """
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    try:
+        flags = Path("/proc/cpuinfo").read_text().split()
+    except OSError:
+        return
+    if "avx512vl" in flags:
+        os.environ.setdefault("OPENBLAS_CORETYPE", "SkylakeX")
+    elif "avx2" in flags:
+        os.environ.setdefault("OPENBLAS_CORETYPE", "Haswell")
+
+
+def _matches(name: str, wanted: list[str] | None) -> bool:
+    return wanted is None or any(part in name for part in wanted)
+
+
+def _say(what: str) -> None:
+    print(what, file=sys.stderr, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Time tripletmine and its peers.")
+    add = parser.add_argument
+    add("--embeddings", type=Path, metavar="FILE.npy", help="a set of your own, with --labels")
+    add("--labels", type=Path, metavar="FILE.npy")
+    add("--synthetic", nargs="+", metavar="NxDxC", help="rows, dimensions, classes of each set")
+    add("--cases", nargs="+", metavar="PART", help="only cases with this in their name")
+    add("--contenders", nargs="+", metavar="PART", help="only contenders with this in their name")
+    add("--jobs", nargs="+", choices=tuple(JOBS), default=list(JOBS))
+    add("--threads", type=int, default=os.cpu_count() or 1)
+    add("--repeats", type=int, help="rounds of all contenders (default: 5)")
+    add("--sample", type=int, help="anchors compared with the definition (default: 200)")
+    add("--all-kernel-sets", action="store_true", help="ours with each supported kernel set")
+    add("--with-heavy", action="store_true", help="pytorch-metric-learning on whole sets: 14 GB")
+    add("--quick", action="store_true", help="tiny sets, one round: does it run?")
+    add("--json", type=Path, metavar="FILE", help="write everything that was measured")
+    add("--markdown", type=Path, metavar="FILE", help="write the tables between its two markers")
+    return parser
+
+
+if __name__ == "__main__":
+    main()
