@@ -20,7 +20,8 @@ from cases import Case, Labels, Rows
 from contenders import Contender, Indices, Picks
 from tripletmine import reference
 
-SETTLE = 0.1  # seconds: idle threads of the contender before spin for a while
+SETTLE = 0.1  # seconds: the threads of the contender before spin for a while
+LISTEN = 0.1  # seconds: then all that runs is the work of others
 WARM_UP_CLASSES = 16
 _Truth = dict[int, tuple[Indices, Indices]]
 
@@ -44,7 +45,7 @@ def alone(function: Any, *arguments: Any) -> Any:
 def truth(case: Case, most: int, options: Options) -> _Truth:
     """Return positive and hard negatives, by definition, of a random sample of anchors."""
     sample = np.random.default_rng(1).permutation(case.n)[: options.sample]
-    parts = np.array_split(np.sort(sample), options.threads)
+    parts = np.array_split(np.sort(sample), min(options.threads, len(sample)))
     with ProcessPoolExecutor(options.threads, mp_context=get_context("spawn")) as pool:
         found = pool.map(_truth_of, *zip(*[(case, part, most) for part in parts], strict=True))
         return {anchor: picks for part in found for anchor, picks in part.items()}
@@ -69,8 +70,8 @@ def _truth_of(case: Case, sample: Indices, most: int) -> _Truth:
 
 def times(
     case: Case, k: int, chosen: list[Contender], known: _Truth, options: Options
-) -> dict[str, dict[str, Any]]:
-    """Return for each contender its seconds, round by round, and its wrong picks."""
+) -> tuple[dict[str, dict[str, Any]], float]:
+    """Return each contender's seconds, round by round, and wrong picks; then the others' load."""
     x, labels = case.load()
     small = _part(x, labels)
     loops: dict[str, int] = {}
@@ -79,18 +80,38 @@ def times(
         loops[contender.name] = 1
         if case.is_batch:
             loops[contender.name] = _loops(contender, x, labels, k, options)
+    busy: list[float] = []
     seconds: dict[str, list[float]] = {contender.name: [] for contender in chosen}
     picks: dict[str, Picks] = {}
     for _ in range(options.repeats):
         for contender in chosen:
             time.sleep(SETTLE)
+            busy.append(_busy_elsewhere())
             start = time.perf_counter()
             for _ in range(loops[contender.name]):
                 picks[contender.name] = contender.mine(x, labels, k, options.threads)
             seconds[contender.name].append((time.perf_counter() - start) / loops[contender.name])
-    return {
+    results = {
         name: {"seconds": seconds[name], **_compared(x, picks[name], known)} for name in seconds
     }
+    return results, sum(busy) / len(busy)
+
+
+def _busy_elsewhere() -> float:
+    """Return the part of the machine's time that others use, while this process sleeps."""
+    before = _jiffies()
+    time.sleep(LISTEN)
+    passed = _jiffies() - before
+    idle = passed[3] + passed[4]  # proc(5): user, nice, system, idle, iowait, …
+    return float(1 - idle / passed.sum()) if passed.sum() else 0.0
+
+
+def _jiffies() -> Indices:
+    try:
+        line = Path("/proc/stat").read_text().partition("\n")[0]
+    except OSError:
+        return np.zeros(5, np.int64)
+    return np.array(line.split()[1:9], np.int64)
 
 
 def _loops(contender: Contender, x: Rows, labels: Labels, k: int, options: Options) -> int:

@@ -22,6 +22,7 @@ PACKAGES = (
     "pytorch-metric-learning",
 )
 OURS = "tripletmine"
+QUIET = 0.05  # a part of the machine's time that others may use before a table says so
 
 
 def header(threads: int) -> dict[str, str]:
@@ -88,9 +89,15 @@ def _table(table: dict[str, Any]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     lines = [_line(rows[0], widths), _line(rule, widths), *(_line(r, widths) for r in rows[1:])]
-    title = f"### {table['title']}\n\n" + "\n".join(lines)
-    left_out = ", ".join(table["left_out"])
-    return f"{title}\n\nNot asked: {left_out}." if left_out else title
+    text = f"### {table['title']}\n\n" + "\n".join(lines)
+    if table["left_out"]:
+        text += f"\n\nNot asked: {', '.join(table['left_out'])}."
+    if table["busy_elsewhere"] > QUIET:
+        text += (
+            f"\n\n**Disturbed**: other work took {table['busy_elsewhere']:.0%} of the machine "
+            "meanwhile."
+        )
+    return text
 
 
 def _worst_first(result: dict[str, Any]) -> float:

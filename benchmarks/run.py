@@ -81,7 +81,7 @@ def _measured(
         if not chosen:
             continue
         _say(f"{case.described()}: {job}: time")
-        results = measure.alone(measure.times, case, k, chosen, known, options)
+        results, busy = measure.alone(measure.times, case, k, chosen, known, options)
         _say(f"{case.described()}: {job}: memory")
         for contender in chosen:
             is_wanted = not arguments.quick or (contender is chosen[0] and job == jobs[0])
@@ -95,6 +95,7 @@ def _measured(
                 "case": case.as_dict(),
                 "job": job,
                 "results": results,
+                "busy_elsewhere": busy,
                 "left_out": [c.why_not(case, k) for c in present if c not in chosen],
             }
         )

@@ -123,7 +123,8 @@ tripletmine::Strategy strategy_named(const char* option, const std::string& name
                            {{"easy", Strategy::easy},
                             {"hard", Strategy::hard},
                             {"semihard", Strategy::semihard},
-                            {"random", Strategy::random}});
+                            {"random", Strategy::random},
+                            {"all", Strategy::all}});
 }
 
 // (count, arrays or None, report); None when there are more than max_triplets.

@@ -1,6 +1,14 @@
 #include "join.hpp"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "block_sweep.hpp"
+#include "exact.hpp"
+#include "select/ranked.hpp"
+#include "sweep.hpp"
 
 namespace tripletmine {
 namespace {
@@ -80,6 +88,155 @@ Choice Join::rank_as(Relation relation, std::int64_t k, std::vector<Range> range
                        selector.sort(begin, std::min(rows_->size(), begin + rows_per_task));
                    });
     return std::move(selector).release();
+}
+
+Choice Join::list_positives(const Range& range) {
+    Choice choice;
+    std::int64_t room = 0;
+    for (std::int64_t p = 0; p < rows_->size(); ++p) {
+        choice.begins.push_back(room);
+        room += cols_->class_of(rows_->label(p)).size();
+    }
+    choice.counts.resize(static_cast<std::size_t>(rows_->size()));
+    choice.candidates.resize(static_cast<std::size_t>(room));
+
+    const std::int64_t size = ExactBlock::most_rows(rows_->dim());
+    std::vector<ExactBlock> exact(static_cast<std::size_t>(team_.size()),
+                                  {*rows_, *cols_, kernels_, metric_});
+    team_.for_each((rows_->size() + size - 1) / size, [&](std::int64_t task, int worker) {
+        std::vector<double> distances(static_cast<std::size_t>(size * size));
+        const std::int64_t end = std::min(rows_->size(), (task + 1) * size);
+        // Rows of one class share their positives.
+        for (std::int64_t begin = task * size, stop; begin < end; begin = stop) {
+            for (stop = begin; stop < end && rows_->label(stop) == rows_->label(begin);) ++stop;
+            const Interval same = cols_->class_of(rows_->label(begin));
+            for (std::int64_t c = same.begin; c < same.end; c += size) {
+                const Interval across{begin, stop}, down{c, std::min(same.end, c + size)};
+                team_.poll(worker);
+                exact[static_cast<std::size_t>(worker)].compute(across, down, distances.data(),
+                                                                size);
+                for (std::int64_t p = begin; p < stop; ++p) {
+                    for (std::int64_t q = down.begin; q < down.end; ++q) {
+                        const double d =
+                            distances[static_cast<std::size_t>((p - begin) * size + q - c)];
+                        if (eligible(p, q) && range.holds(d)) choice.add(p, {d, cols_->row(q)});
+                    }
+                }
+            }
+        }
+    });
+    for (const ExactBlock& block : exact) decided_ += block.decided();
+    return choice;
+}
+
+Choice Join::list_negatives(const Range& range) {
+    // Distances by index, NaN where there is no negative; then without the gaps.
+    const std::int64_t rows = rows_->size(), cols = cols_->size();
+    constexpr double none = std::numeric_limits<double>::quiet_NaN();
+    std::vector<double> by_index(static_cast<std::size_t>(rows * cols));
+    const std::int64_t size = ExactBlock::most_rows(rows_->dim());
+    std::vector<ExactBlock> exact(static_cast<std::size_t>(team_.size()),
+                                  {*rows_, *cols_, kernels_, metric_});
+    team_.expect(static_cast<double>(rows * cols));
+    team_.for_each((cols + size - 1) / size, [&](std::int64_t task, int worker) {
+        std::vector<double> distances(static_cast<std::size_t>(size * size));
+        const Interval down{task * size, std::min(cols, (task + 1) * size)};
+        for (std::int64_t begin = 0; begin < rows; begin += size) {
+            const Interval across{begin, std::min(rows, begin + size)};
+            team_.poll(worker);
+            exact[static_cast<std::size_t>(worker)].compute(across, down, distances.data(), size);
+            for (std::int64_t p = begin; p < across.end; ++p) {
+                for (std::int64_t q = down.begin; q < down.end; ++q) {
+                    const double d =
+                        distances[static_cast<std::size_t>((p - begin) * size + q - down.begin)];
+                    const bool negative = rows_->label(p) != cols_->label(q) && eligible(p, q);
+                    by_index[static_cast<std::size_t>(p * cols + cols_->row(q))] =
+                        negative && range.holds(d) ? d : none;
+                }
+            }
+        }
+        team_.advance(static_cast<double>(rows * down.size()));
+    });
+    for (const ExactBlock& block : exact) decided_ += block.decided();
+
+    Choice choice = Choice::with_room(rows, cols);
+    team_.for_each(rows, [&](std::int64_t p, int) {
+        for (std::int64_t j = 0; j < cols; ++j) {
+            const double d = by_index[static_cast<std::size_t>(p * cols + j)];
+            if (!std::isnan(d)) choice.add(p, {d, j});
+        }
+    });
+    return choice;
+}
+
+Choice Join::succeed(const Choice& positives, std::int64_t k, const Range& range) {
+    Choice choice = Choice::with_room(static_cast<std::int64_t>(positives.candidates.size()), k);
+    // Of each row: its positives' numbers in order of distance.
+    std::vector<std::vector<std::int64_t>> orders(static_cast<std::size_t>(rows_->size()));
+    const Pairing pairing = packed();
+    BlockSweep<Successors> sweep(team_, kernels_, pairing, Relation::negatives);
+    decided_ += sweep.run(
+        [&](std::int64_t row, int) {
+            const auto own = positives.of(row);
+            std::vector<std::int64_t>& order = orders[static_cast<std::size_t>(row)];
+            order.resize(own.size());
+            std::iota(order.begin(), order.end(), std::int64_t{0});
+            std::sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
+                return own[static_cast<std::size_t>(a)].distance <
+                       own[static_cast<std::size_t>(b)].distance;
+            });
+            std::vector<double> thresholds;
+            for (const std::int64_t i : order) {
+                thresholds.push_back(own[static_cast<std::size_t>(i)].distance);
+            }
+            return Successors(space_, std::move(thresholds), k, range);
+        },
+        [&](std::int64_t row, Successors& successors, int) {
+            std::vector<std::int64_t>& order = orders[static_cast<std::size_t>(row)];
+            successors.each(k, [&](std::int64_t s, const Candidate& candidate) {
+                const std::int64_t pair = positives.begins[static_cast<std::size_t>(row)] +
+                                          order[static_cast<std::size_t>(s)];
+                choice.add(pair, candidate);
+            });
+            order = {};
+        });
+    return choice;
+}
+
+void Join::count_negatives(const std::function<std::vector<double>(std::int64_t)>& thresholds,
+                           const std::function<void(std::int64_t, const Counts&)>& take) {
+    const Pairing pairing = packed();
+    BlockSweep<Counts> sweep(team_, kernels_, pairing, Relation::negatives);
+    decided_ += sweep.run(
+        [&](std::int64_t row, int) {
+            std::vector<double> distances = thresholds(row);
+            std::sort(distances.begin(), distances.end());
+            return Counts(space_, std::move(distances));
+        },
+        [&](std::int64_t row, Counts& counts, int) {
+            counts.accumulate();
+            take(row, counts);
+        });
+}
+
+std::vector<std::vector<std::int64_t>> Join::blocks(
+    const std::function<double(std::int64_t)>& load) const {
+    std::vector<std::pair<std::int64_t, double>> loads;
+    for (std::int64_t p = 0; p < rows_->size(); ++p) {
+        loads.emplace_back(rows_->row(p), load(cols_->class_of(rows_->label(p)).size()));
+    }
+    std::sort(loads.begin(), loads.end());
+    std::vector<std::vector<std::int64_t>> blocks;
+    double left = 0.0;
+    for (const auto& [row, own] : loads) {
+        if (blocks.empty() || own > left) {
+            blocks.emplace_back();
+            left = 1.0;
+        }
+        blocks.back().push_back(row);
+        left -= own;
+    }
+    return blocks;
 }
 
 }  // namespace tripletmine

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -12,8 +13,9 @@
 #include "kernels/kernel_set.hpp"
 #include "operand.hpp"
 #include "parallel.hpp"
-#include "select/ranked.hpp"
-#include "sweep.hpp"
+#include "select/choice.hpp"
+#include "select/intervals.hpp"
+#include "walk.hpp"
 
 namespace tripletmine {
 
@@ -45,8 +47,30 @@ public:
     Choice rank(Relation relation, Sign sign, std::int64_t k, std::vector<Range> ranges);
 
     // The first k candidates of every row, among those within the range, in an order drawn at
-    // random: see select/random.cpp.
-    Choice draw(Relation relation, std::int64_t k, const Range& range, std::uint64_t seed);
+    // random: see select/random.cpp. With `positives`, k for each (row, positive) pair instead:
+    // entry positives->begins[row] + i is of the row's i-th positive.
+    Choice draw(Relation relation, std::int64_t k, const Range& range, std::uint64_t seed,
+                const Choice* positives = nullptr);
+
+    // Every positive of every row within the range, ascending by index.
+    Choice list_positives(const Range& range);
+
+    // For every (row, positive) pair, numbered as for draw: the first k negatives strictly farther
+    // than the positive, nearest first, among those within the range.
+    Choice succeed(const Choice& positives, std::int64_t k, const Range& range);
+
+    // Every negative of every row within the range, ascending by index.
+    Choice list_negatives(const Range& range);
+
+    // Counts the negatives of every row within distances of interest: thresholds(row) names them
+    // (in any order), take(row, counts) learns the answer, on the worker's thread.
+    void count_negatives(const std::function<std::vector<double>(std::int64_t)>& thresholds,
+                         const std::function<void(std::int64_t, const Counts&)>& take);
+
+    // The rows in ascending order, cut into blocks of which each is a load of at most 1 (or one
+    // row); load(c) is that of a row with c candidates of its label.
+    std::vector<std::vector<std::int64_t>> blocks(
+        const std::function<double(std::int64_t)>& load) const;
 
     // Counts the work of a join narrowed from this one as this one's.
     void include(const Join& narrowed) { decided_ += narrowed.decided_; }
@@ -56,6 +80,12 @@ public:
 
 private:
     Pairing packed();
+
+    // Whether neither position nor group forbids the pair.
+    bool eligible(std::int64_t row, std::int64_t col) const {
+        return !(self_join_ && rows_->row(row) == cols_->row(col)) &&
+               !rows_->same_group(row, *cols_, col);
+    }
     template <Sign sign>
     Choice rank_as(Relation relation, std::int64_t k, std::vector<Range> ranges);
 

@@ -4,13 +4,24 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cfloat>
 #include <cmath>
+#include <cstdint>
 
 #include "kernels/kernel_set.hpp"
 #include "tripletmine/tripletmine.hpp"
 
 namespace tripletmine {
+
+// The bits of a double as an integer that grows with it, and back.
+inline std::uint64_t ordered_bits(double value) {
+    const auto bits = std::bit_cast<std::uint64_t>(value);
+    return bits >> 63 ? ~bits : bits | std::uint64_t{1} << 63;
+}
+inline double ordered_double(std::uint64_t bits) {
+    return std::bit_cast<double>(bits >> 63 ? bits & ~(std::uint64_t{1} << 63) : ~bits);
+}
 
 inline bool from_differences(Metric metric) {
     return metric == Metric::euclidean || metric == Metric::sqeuclidean;
@@ -35,6 +46,24 @@ inline double canonical_distance(Metric metric, double sum, double norm2_x, doub
     return std::max(0.0, 1.0 - sum / norms);
 }
 
+// The largest distance d with fl(d − from) <= margin: how far negatives still matter to a triplet
+// whose positive lies at `from`. margin >= 0.
+inline double reach(double from, double margin) {
+    double low = from + margin, high = low;
+    constexpr int steps = 4;  // nearly always enough
+    for (int i = 0; i < steps && !(low - from <= margin); ++i) low = std::nextafter(low, -INFINITY);
+    for (int i = 0; i < steps && high - from <= margin; ++i) high = std::nextafter(high, INFINITY);
+    if (!(low - from <= margin)) low = from;
+    if (high - from <= margin) high = INFINITY;
+    while (std::nextafter(low, INFINITY) < high) {
+        // Halfway between the two in the order of floating-point numbers.
+        const double middle = ordered_double((ordered_bits(low) >> 1) + (ordered_bits(high) >> 1) +
+                                             (ordered_bits(low) & ordered_bits(high) & 1));
+        (middle - from <= margin ? low : high) = middle;
+    }
+    return low;
+}
+
 // Scores: large is close. Rows are packed as q = x/‖x‖ (cosine) or q = s·x, s a power of two that
 // brings the largest norm into (½, 1]; the score of a pair is
 //     cosine       q_x·q_y             = 1 − d
@@ -57,6 +86,21 @@ struct ScoreSpace {
         }
         const double length = std::max(distance, 0.0) * scale;  // -inf stands for "any"
         return -0.5 * length * length;
+    }
+
+    // The distance of a score, as well as float64 can tell.
+    double distance(double score) const {
+        switch (metric) {
+            case Metric::cosine:
+                return std::max(0.0, 1.0 - score);
+            case Metric::dot:
+                return -score / scale / scale;
+            case Metric::sqeuclidean:
+                return std::max(0.0, -2.0 * score) / scale / scale;
+            case Metric::euclidean:
+                break;
+        }
+        return std::sqrt(std::max(0.0, -2.0 * score)) / scale;
     }
 
     // The largest float that no pair at least as good as `distance` has for its upper bound ...

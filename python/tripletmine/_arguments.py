@@ -118,6 +118,13 @@ def mine_arguments(
     fallback = _options.choice("fallback", fallback, _options.FALLBACKS)
     num_negatives = _options.integer("num_negatives", num_negatives, 1)
     range_min = _options.integer("range_min", range_min, 0)
+    if neg_strategy == "all":
+        for name, count, only in (("num_negatives", num_negatives, 1), ("range_min", range_min, 0)):
+            if count != only:
+                raise ValueError(
+                    f"{name}: found {count} with neg_strategy 'all', which takes every negative, "
+                    f"expected {only}"
+                )
     pos_range = _options.distance_range("allowed_pos_range", allowed_pos_range)
     neg_range = _options.distance_range("allowed_neg_range", allowed_neg_range)
     group_codes = ref_group_codes = None

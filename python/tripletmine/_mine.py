@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -58,12 +58,13 @@ def mine(
         Equal labels make a positive pair, different ones a negative pair.
     ref_emb, ref_labels : array_like, shapes (m, d) and (m,), optional
         Candidates apart from the anchors. Without them a row is never paired with itself.
-    pos_strategy : {"easy", "hard", "semihard", "random"}
+    pos_strategy : {"easy", "hard", "semihard", "random", "all"}
         The nearest positive, the farthest, the farthest that is strictly nearer than every chosen
-        negative (with ``neg_strategy`` "hard" or "easy" only), or one at random.
-    neg_strategy : {"semihard", "hard", "easy", "random"}
+        negative (with ``neg_strategy`` "hard" or "easy" only), one at random, or every one: then
+        negatives are chosen for each (anchor, positive) pair.
+    neg_strategy : {"semihard", "hard", "easy", "random", "all"}
         The nearest negative *strictly* farther than the positive (Schroff et al., FaceNet, 2015),
-        the nearest, the farthest, or one at random.
+        the nearest, the farthest, one at random, or every one, ascending by index.
     metric : {"cosine", "dot", "euclidean", "sqeuclidean"}
         Distance: 1 − cosine similarity, −dot product, or Euclidean, plain or squared.
     margin : float, optional
@@ -73,9 +74,9 @@ def mine(
     type_of_triplets : {"all", "hard", "semihard", "easy"}
         See ``margin``; "semihard" and "easy" need one.
     fallback : {"drop", "easy", "hard"}
-        For anchors without any semi-hard negative: no triplet, the farthest, or the nearest.
+        For pairs without any semi-hard negative: no triplet, the farthest, or the nearest.
     num_negatives : int
-        Negatives for each anchor: the first so many in the strategy's order.
+        Negatives for each (anchor, positive) pair: the first so many in the strategy's order.
     range_min : int
         Negatives to skip first, against false negatives.
     allowed_pos_range, allowed_neg_range : (float, float), optional
@@ -98,7 +99,7 @@ def mine(
     Returns
     -------
     Triplets
-        Ordered by anchor, then by the rank of the negative. Empty arrays if there are none.
+        Ordered by anchor, positive and rank of the negative. Empty arrays if there are none.
 
     Raises
     ------
@@ -109,6 +110,7 @@ def mine(
 
     Notes
     -----
+    ``pos_strategy="all", neg_strategy="semihard"`` is FaceNet's choice for every pair, and
     ``pos_strategy="hard", neg_strategy="hard"`` is batch-hard mining (Hermans, Beyer and Leibe, "In
     Defense of the Triplet Loss", 2017) over the whole set.
 
@@ -148,44 +150,49 @@ def mine(
         n_threads=n_threads,
         progress=progress,
     )
-    ranks = min(arguments.range_min + arguments.num_negatives, arguments.n_candidates)
-    if _bytes_needed(arguments, ranks) <= _memory.SMALL:
-        limit = _UNLIMITED if arguments.max_triplets is None else arguments.max_triplets
+    limit = arguments.max_triplets
+    held = _bytes_held(arguments)
+    if held <= _memory.SMALL:
+        limit = _UNLIMITED if limit is None else limit
         count, triplets = _call_core(arguments, limit)
         return _checked(count, limit, triplets)
-    return _mine_large(arguments, ranks)
+    # A result that cannot fit is refused, before the work where the labels say how large it is.
+    free = _memory.available()
+    if limit is None:
+        limit = free // 4 // _TRIPLET_BYTES
+    if _is_unfiltered(arguments):
+        _checked(most_triplets(arguments), limit, None)
+    if _expands(arguments):  # taken in blocks by the core
+        count, triplets = _call_core(arguments, limit)
+        return _checked(count, limit, triplets)
+    blocks = -(-held // max(1, free // 4))
+    return _in_blocks(arguments, limit, max(1, len(arguments.rows) // blocks))
 
 
-def _bytes_needed(arguments: MineArguments, ranks: int) -> int:
+def _expands(arguments: MineArguments) -> bool:
+    return "all" in (arguments.pos_strategy, arguments.neg_strategy)
+
+
+def _bytes_held(arguments: MineArguments) -> int:
+    """Return what selection and result may take, roughly and at most."""
+    if _expands(arguments):
+        return most_triplets(arguments) * _TRIPLET_BYTES
+    ranks = min(arguments.range_min + arguments.num_negatives, arguments.n_candidates)
     per_anchor = ranks * _CANDIDATE_BYTES + min(ranks, arguments.num_negatives) * _TRIPLET_BYTES
     return len(arguments.rows) * per_anchor
 
 
-def _mine_large(arguments: MineArguments, ranks: int) -> Triplets:
-    """Refuse a result that cannot fit; select in as many blocks of anchors as memory asks for."""
-    free = _memory.available()
-    limit = arguments.max_triplets
-    if limit is None:
-        limit = free // 4 // _TRIPLET_BYTES
-    if _is_unfiltered(arguments):
-        _checked(_count(arguments), limit, None)
-    per_block = max(1, free // 4 // (ranks * (_CANDIDATE_BYTES + _TRIPLET_BYTES)))
+def _in_blocks(arguments: MineArguments, limit: int, size: int) -> Triplets:
+    """Select for as many anchors at a time as memory allows."""
     count = 0
     parts: list[Triplets] = []
-    for block in _blocks(arguments, per_block):  # beyond the limit they are only counted
+    rows = arguments.rows
+    for start in range(0, len(rows), size):  # beyond the limit they are only counted
+        block = replace(arguments, anchors=rows[start : start + size])
         found, part = _call_core(block, max(-1, limit - count))
         count += found
         parts = [*parts, part] if part is not None else []
     return _checked(count, limit, concatenated(parts) if parts else None)
-
-
-def _blocks(arguments: MineArguments, size: int) -> Iterator[MineArguments]:
-    rows = arguments.rows
-    if len(rows) <= size:
-        yield arguments
-        return
-    for start in range(0, len(rows), size):
-        yield replace(arguments, anchors=rows[start : start + size])
 
 
 def _is_unfiltered(arguments: MineArguments) -> bool:
@@ -200,17 +207,21 @@ def _is_unfiltered(arguments: MineArguments) -> bool:
     )
 
 
-def _count(arguments: MineArguments) -> int:
-    """Return the number of triplets that the labels allow."""
+def most_triplets(arguments: MineArguments) -> int:
+    """Return the number of triplets that the labels allow; exact where nothing else decides."""
     candidates = arguments.labels if arguments.ref_labels is None else arguments.ref_labels
     classes, sizes = np.unique(candidates, return_counts=True)
-    of_anchors = arguments.labels[arguments.rows]
-    place = np.minimum(np.searchsorted(classes, of_anchors), len(classes) - 1)
-    same = np.where(classes[place] == of_anchors, sizes[place], 0)
-    positives = same - 1 if arguments.ref_labels is None else same
+    labels, anchors = np.unique(arguments.labels[arguments.rows], return_counts=True)
+    place = np.minimum(np.searchsorted(classes, labels), len(classes) - 1)
+    same = np.where(classes[place] == labels, sizes[place], 0)
+    positives = np.maximum(0, same - 1 if arguments.ref_labels is None else same)
+    if arguments.pos_strategy != "all":
+        positives = np.minimum(positives, 1)
     negatives = np.maximum(0, len(candidates) - same - arguments.range_min)
-    chosen = np.minimum(negatives, arguments.num_negatives)
-    return int(chosen[positives > 0].sum())
+    if arguments.neg_strategy != "all":
+        negatives = np.minimum(negatives, arguments.num_negatives)
+    each = zip(anchors.tolist(), positives.tolist(), negatives.tolist(), strict=True)
+    return sum(a * p * n for a, p, n in each)
 
 
 def _call_core(arguments: MineArguments, limit: int) -> tuple[int, Triplets | None]:

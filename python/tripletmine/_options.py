@@ -10,8 +10,8 @@ import math
 import operator
 from typing import Any, Literal, get_args
 
-PosStrategy = Literal["easy", "hard", "semihard", "random"]
-NegStrategy = Literal["semihard", "hard", "easy", "random"]
+PosStrategy = Literal["easy", "hard", "semihard", "random", "all"]
+NegStrategy = Literal["semihard", "hard", "easy", "random", "all"]
 Metric = Literal["cosine", "dot", "euclidean", "sqeuclidean"]
 TripletType = Literal["all", "hard", "semihard", "easy"]
 Fallback = Literal["drop", "easy", "hard"]

@@ -43,7 +43,7 @@ class MiningReport:
         Anchors for which no positive (negative) was left to choose, after groups, allowed ranges,
         the strategy and ``range_min``; they yield no triplet. An anchor may count in both.
     fell_back : int
-        Anchors whose negatives come from ``fallback``.
+        Pairs of an anchor and a positive whose negatives come from ``fallback``.
     triplets : int
         Rows of the result.
     zero_rows : int

@@ -173,16 +173,16 @@ def mine(
         x = _widened("embeddings", arguments.embeddings, arguments.rows)
     for anchor, row in zip(arguments.rows.tolist(), x, strict=True):
         chosen = _Anchor(arguments, anchor, _distances_to(row, y, arguments.metric))
-        positive, negatives, is_fallback = chosen.choose()
-        without_positive += positive is None
-        without_negative += not negatives
-        fell_back += is_fallback
-        if positive is None:
-            continue
-        for negative in negatives:
-            d_ap, d_an = float(chosen.d[positive]), float(chosen.d[negative])
-            if _wanted(arguments, d_an - d_ap):
-                rows.append((anchor, positive, negative, d_ap, d_an, is_fallback))
+        positives = chosen.positives()
+        without_positive += not positives
+        without_negative += not chosen.has_negatives(positives)
+        for positive in positives:
+            negatives, is_fallback = chosen.negatives(positive)
+            fell_back += is_fallback
+            for negative in negatives:
+                d_ap, d_an = float(chosen.d[positive]), float(chosen.d[negative])
+                if _wanted(arguments, d_an - d_ap):
+                    rows.append((anchor, positive, negative, d_ap, d_an, is_fallback))
     if arguments.max_triplets is not None and len(rows) > arguments.max_triplets:
         raise ValueError(
             f"max_triplets: found {len(rows)} triplets, expected at most {arguments.max_triplets}"
@@ -247,46 +247,65 @@ class _Anchor:
         inside = allowed & (low <= self.d) & (self.d <= high)
         return [j for j in self.candidates[role].tolist() if inside[j]]
 
-    def choose(self) -> tuple[int | None, list[int], bool]:
-        """Return the positive (or None), the negatives, and whether they are the fallback."""
+    def positives(self) -> list[int]:
+        """Return the chosen positives, ascending by index."""
+        strategy = self.arguments.pos_strategy
+        if strategy == "all":
+            return self.eligible["positive"]
+        order = self._order("positive", "hard" if strategy == "semihard" else strategy)
+        if strategy == "semihard":
+            chosen = self._window(self._order("negative", self.arguments.neg_strategy))
+            order = [j for j in order if chosen and self.d[j] < min(self.d[n] for n in chosen)]
+        return order[:1]
+
+    def negatives(self, positive: int) -> tuple[list[int], bool]:
+        """Return a positive's negatives in order, and whether they are the fallback."""
         arguments = self.arguments
-        if arguments.pos_strategy == "semihard":
-            negatives = self._window(self._order("negative", arguments.neg_strategy))
-            nearer = [
-                j
-                for j in self._order("positive", "hard")
-                if negatives and self.d[j] < min(self.d[n] for n in negatives)
-            ]
-            return (nearer[0] if nearer else None), negatives, False
-        positives = self._order("positive", arguments.pos_strategy)
-        positive = positives[0] if positives else None
-        if arguments.neg_strategy != "semihard":
-            return positive, self._window(self._order("negative", arguments.neg_strategy)), False
-        if positive is None:
-            return None, [], False
-        farther = [j for j in self._order("negative", "hard") if self.d[j] > self.d[positive]]
-        if farther or arguments.fallback == "drop":
-            return positive, self._window(farther), False
-        negatives = self._window(self._order("negative", arguments.fallback))
-        return positive, negatives, bool(negatives)
+        if arguments.neg_strategy == "all":
+            return self.eligible["negative"], False
+        if arguments.neg_strategy == "semihard":
+            farther = [j for j in self._order("negative", "hard") if self.d[j] > self.d[positive]]
+            if farther or arguments.fallback == "drop":
+                return self._window(farther), False
+            negatives = self._window(self._order("negative", arguments.fallback))
+            return negatives, bool(negatives)
+        partner = positive if arguments.pos_strategy == "all" else None
+        return self._window(self._order("negative", arguments.neg_strategy, partner)), False
+
+    def has_negatives(self, positives: list[int]) -> bool:
+        """Whether any positive gets a negative; without one, whether the strategy finds any."""
+        strategy = self.arguments.neg_strategy
+        if strategy == "all":
+            return bool(self.eligible["negative"])
+        per_positive = strategy == "semihard" or (
+            strategy == "random" and self.arguments.pos_strategy == "all"
+        )
+        if per_positive:
+            return any(self.negatives(positive)[0] for positive in positives)
+        return bool(self._window(self._order("negative", strategy)))
 
     def _window(self, order: list[int]) -> list[int]:
         start = self.arguments.range_min
         return order[start : start + self.arguments.num_negatives]
 
-    def _order(self, role: str, strategy: str) -> list[int]:
+    def _order(self, role: str, strategy: str, partner: int | None = None) -> list[int]:
         if strategy == "random":
             eligible = set(self.eligible[role])
-            return [j for j in self._shuffled(role) if j in eligible]
+            return [j for j in self._shuffled(role, partner) if j in eligible]
         farthest_first = (strategy == "hard") == (role == "positive")
         sign = -1.0 if farthest_first else 1.0
         return sorted(self.eligible[role], key=lambda j: (sign * self.d[j], j))
 
-    def _shuffled(self, role: str) -> list[int]:
-        """Fisher–Yates from the front, by a generator keyed by (seed, anchor, role, draw)."""
+    def _shuffled(self, role: str, partner: int | None) -> list[int]:
+        """Fisher–Yates from the front, by a generator keyed by (seed, anchor, role, draw).
+
+        Where every positive gets its own draw, its index is part of the key.
+        """
         order: list[int] = self.candidates[role].tolist()
         stream = 2 * self.anchor + (2 if role == "negative" else 1)
         key = _mix(_mix(self.arguments.seed + _GOLDEN) + _GOLDEN * stream)
+        if partner is not None:
+            key = _mix(key ^ (_GOLDEN * (partner + 1) & _MASK))
         for t in range(len(order)):
             bits = _mix(key + _GOLDEN * (t + 1))
             other = t + (bits * (len(order) - t) >> 64)

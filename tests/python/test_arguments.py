@@ -48,8 +48,10 @@ WRONG = {
     "ref length": ([X, Y, X, Y[1:]], {}, ValueError, r"ref_labels: found 5 entries, expected 6"),
     # options
     "strategy": ([X, Y], {"pos_strategy": "hrad"}, ValueError,
-                 r"pos_strategy: found 'hrad', expected one of 'easy', 'hard', 'semihard', 'random'"),
-    "all": ([X, Y], {"neg_strategy": "all"}, ValueError, r"neg_strategy: found 'all', expected one"),
+                 r"pos_strategy: found 'hrad', expected one of 'easy', 'hard', 'semihard', 'random', 'all'"),
+    "all and more": ([X, Y], {"neg_strategy": "all", "num_negatives": 2}, ValueError, r"num_negatives: found 2 with neg_strategy 'all'"),
+    "all but some": ([X, Y], {"neg_strategy": "all", "range_min": 1}, ValueError, r"range_min: found 1 with neg_strategy 'all'"),
+    "semihard and all": ([X, Y], {"pos_strategy": "semihard", "neg_strategy": "all"}, ValueError, r"pos_strategy: found 'semihard' with neg_strategy 'all'"),
     "strategy kind": ([X, Y], {"neg_strategy": 3}, TypeError, r"neg_strategy: found 3 \(int\)"),
     "semihard twice": ([X, Y], {"pos_strategy": "semihard"}, ValueError,
                        r"pos_strategy: found 'semihard' with neg_strategy 'semihard'"),

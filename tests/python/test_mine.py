@@ -36,10 +36,11 @@ def calls(draw):
         "neg_strategy": negative,
         "metric": metric,
         "fallback": draw(st.sampled_from(_options.FALLBACKS)),
-        "num_negatives": draw(st.sampled_from([1, 1, 2, 5, 1000])),
-        "range_min": draw(st.sampled_from([0, 0, 1, 4])),
         "seed": draw(st.integers(0, 2**64 - 1)),
     }
+    if negative != "all":
+        options["num_negatives"] = draw(st.sampled_from([1, 1, 2, 5, 1000]))
+        options["range_min"] = draw(st.sampled_from([0, 0, 1, 4]))
     y = x
     if draw(st.booleans()):
         m = draw(st.sampled_from(SIZES))
@@ -109,9 +110,14 @@ def test_larger_sets_are_equal_for_every_kernel_set_and_thread_count(kind, metri
     n, d = LARGER[kind]
     rng = np.random.default_rng(1)
     x, labels = rows(kind, n, d, rng).astype(np.float32), rng.integers(0, 30, size=n)
-    for positive, negative in [("hard", "hard"), ("easy", "easy"), ("easy", "semihard")]:
+    for positive, negative in [
+        ("hard", "hard"),
+        ("easy", "easy"),
+        ("easy", "semihard"),
+        ("all", "semihard"),
+    ]:
         options = {"pos_strategy": positive, "neg_strategy": negative, "metric": metric}
-        options |= {"num_negatives": 3, "fallback": "hard"}
+        options |= {"num_negatives": 2, "fallback": "hard"}
         some = rng.permutation(n)[:40]
         truth = reference.mine(x, labels, anchors=some, **options)
         results = []
@@ -132,7 +138,8 @@ def test_larger_sets_are_equal_for_every_kernel_set_and_thread_count(kind, metri
 def test_a_partition_of_the_anchors_is_the_whole(positive, negative):
     rng = np.random.default_rng(2)
     x, labels = rows("grid", 211, 4, rng), rng.integers(0, 9, size=211)
-    options = {"pos_strategy": positive, "neg_strategy": negative, "num_negatives": 2}
+    options = {"pos_strategy": positive, "neg_strategy": negative}
+    options |= {"num_negatives": 1 if negative == "all" else 2}
     options |= {"groups": rng.integers(0, 50, size=211), "fallback": "easy", "seed": 5}
     whole = tripletmine.mine(x, labels, **options)
     cuts = [slice(0, 16), slice(16, 17), np.arange(17, 130), slice(130, None)]
@@ -168,11 +175,14 @@ def test_float64_is_decided_on_its_own_values():
 def test_the_first_of_more_negatives_are_the_same():
     rng = np.random.default_rng(4)
     x, labels = rows("grid", 150, 6, rng), rng.integers(0, 5, size=150)
-    for strategy in _options.NEG_STRATEGIES:
-        options = {"pos_strategy": "easy", "neg_strategy": strategy, "seed": 9}
+    for positive, negative in PAIRS:
+        if negative == "all" or positive == "semihard":  # whose choice depends on the negatives'
+            continue
+        options = {"pos_strategy": positive, "neg_strategy": negative, "seed": 9}
         many = tripletmine.mine(x, labels, num_negatives=20, **options)
         few = tripletmine.mine(x, labels, num_negatives=4, **options)
-        rank = np.arange(len(many)) - np.searchsorted(many.anchors, many.anchors)
+        pair = many.anchors * 150 + many.positives
+        rank = np.arange(len(many)) - np.searchsorted(pair, pair)
         assert many.negatives[rank < 4].tolist() == few.negatives.tolist()
 
 
@@ -213,6 +223,19 @@ class TestTooManyTriplets:
         with pytest.raises(ValueError, match="found 2400 triplets"):
             tripletmine.mine(self.x, self.labels, neg_strategy="hard", num_negatives=10**9)
 
+    @pytest.mark.parametrize("positive", ["all", "random"])
+    @pytest.mark.parametrize("kind", _options.TRIPLET_TYPES)
+    def test_every_negative_is_counted_before_any_is_listed(self, positive, kind, monkeypatch):
+        rng = np.random.default_rng(8)
+        options = {"pos_strategy": positive, "neg_strategy": "all", "margin": 0.25}
+        options |= {"type_of_triplets": kind, "groups": rng.integers(0, 20, 60)}
+        options |= {"allowed_neg_range": (0.01, 1.5), "allowed_pos_range": (0.001, 1.9)}
+        truth = reference.mine(self.x, self.labels, **options)
+        assert_same(tripletmine.mine(self.x, self.labels, **options), truth)
+        assert len(truth) > 50
+        with pytest.raises(ValueError, match=f"found {len(truth)} triplets .* at most 7;"):
+            tripletmine.mine(self.x, self.labels, max_triplets=7, **options)
+
     def test_counted_block_by_block_where_only_the_distances_say_it(self, monkeypatch):
         monkeypatch.setattr(_memory, "SMALL", 0)
         monkeypatch.setattr(_memory, "available", lambda: 10_000)
@@ -237,4 +260,4 @@ class TestTooManyTriplets:
                 max_triplets=None, seed=0, n_threads=None, progress=None, **options,
             )  # fmt: skip
             mined = tripletmine.mine(*args, anchors=slice(5, 50), **options)
-            assert tripletmine._mine._count(arguments) == len(mined)
+            assert tripletmine._mine.most_triplets(arguments) == len(mined)

@@ -19,7 +19,7 @@ enum class DType : std::uint8_t { float16, bfloat16, float32, float64 };
 enum class Metric : std::uint8_t { cosine, dot, euclidean, sqeuclidean };
 
 // What is chosen for an anchor: see "What every call means" in docs/semantics.md.
-enum class Strategy : std::uint8_t { easy, hard, semihard, random };
+enum class Strategy : std::uint8_t { easy, hard, semihard, random, all };
 enum class Fallback : std::uint8_t { drop, easy, hard };
 enum class TripletType : std::uint8_t { all, hard, semihard, easy };
 
@@ -59,6 +59,7 @@ struct Execution {
 struct Range {
     double low = -std::numeric_limits<double>::infinity();
     double high = std::numeric_limits<double>::infinity();
+    bool holds(double distance) const { return low <= distance && distance <= high; }
 };
 
 struct MineOptions {
@@ -97,6 +98,9 @@ struct Mined {
     std::vector<double> d_ap, d_an;
     std::vector<std::uint8_t> fell_back;
     Report report;
+
+    void resize(std::int64_t triplets);
+    void clear();  // the arrays, and their memory
 };
 
 // (rows, k), row-major.

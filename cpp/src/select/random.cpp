@@ -34,6 +34,14 @@ public:
     Draws(std::uint64_t seed, Relation relation, std::int64_t anchor)
         : key_(mix(mix(seed + golden) + golden * (2 * static_cast<std::uint64_t>(anchor) +
                                                   (relation == Relation::negatives ? 2 : 1)))) {}
+
+    // Those of one (anchor, positive) pair.
+    Draws of_pair(std::int64_t positive) const {
+        Draws draws(*this);
+        draws.key_ = mix(key_ ^ (golden * (static_cast<std::uint64_t>(positive) + 1)));
+        return draws;
+    }
+
     std::int64_t operator()(std::int64_t t, std::int64_t bound) const {
         const std::uint64_t bits = mix(key_ + golden * (static_cast<std::uint64_t>(t) + 1));
         return static_cast<std::int64_t>(
@@ -118,32 +126,45 @@ private:
 
 }  // namespace
 
-Choice Join::draw(Relation relation, std::int64_t k, const Range& range, std::uint64_t seed) {
-    Choice choice{k, std::vector<std::int64_t>(static_cast<std::size_t>(rows_->size())),
-                  std::vector<Candidate>(static_cast<std::size_t>(rows_->size() * k))};
+Choice Join::draw(Relation relation, std::int64_t k, const Range& range, std::uint64_t seed,
+                  const Choice* positives) {
+    Choice choice = Choice::with_room(
+        positives ? static_cast<std::int64_t>(positives->candidates.size()) : rows_->size(), k);
     std::vector<std::int64_t> position_of(static_cast<std::size_t>(cols_->size()));
     for (std::int64_t p = 0; p < cols_->size(); ++p) {
         position_of[static_cast<std::size_t>(cols_->row(p))] = p;
     }
     std::vector<ExactDistance> exact(static_cast<std::size_t>(team_.size()),
                                      {*rows_, *cols_, kernels_, metric_});
+    // Draws until entry `number` of the choice holds k candidates or there are no more.
+    const auto fill = [&](std::int64_t number, std::int64_t row, const Candidates& candidates,
+                          const Draws& draws, int worker) {
+        ExactDistance& distance = exact[static_cast<std::size_t>(worker)];
+        LazyShuffle shuffle(draws, candidates.size());
+        for (int steps = 1; choice.counts[number] < k && !shuffle.done(); ++steps) {
+            if (steps % draws_between_polls == 0) team_.poll(worker);
+            const std::int64_t col = candidates.position(shuffle.next());
+            if (rows_->same_group(row, *cols_, col)) continue;
+            const double d = distance(row, col);
+            if (range.holds(d)) choice.add(number, {d, cols_->row(col)});
+        }
+    };
     const std::int64_t tasks = (rows_->size() + rows_per_task - 1) / rows_per_task;
     team_.for_each(tasks, [&](std::int64_t task, int worker) {
-        ExactDistance& distance = exact[static_cast<std::size_t>(worker)];
         const std::int64_t end = std::min(rows_->size(), (task + 1) * rows_per_task);
         for (std::int64_t p = task * rows_per_task; p < end; ++p) {
             const std::int64_t anchor = rows_->row(p);
             const Candidates candidates(*cols_, position_of, relation, rows_->label(p),
                                         self_join_ ? anchor : -1);
-            LazyShuffle shuffle({seed, relation, anchor}, candidates.size());
-            std::int64_t& count = choice.counts[static_cast<std::size_t>(p)];
-            for (int draws = 1; count < k && !shuffle.done(); ++draws) {
-                if (draws % draws_between_polls == 0) team_.poll(worker);
-                const std::int64_t col = candidates.position(shuffle.next());
-                if (rows_->same_group(p, *cols_, col)) continue;
-                const double d = distance(p, col);
-                if (!(range.low <= d && d <= range.high)) continue;
-                choice.candidates[static_cast<std::size_t>(p * k + count++)] = {d, cols_->row(col)};
+            const Draws draws(seed, relation, anchor);
+            if (positives == nullptr) {
+                fill(p, p, candidates, draws, worker);
+                continue;
+            }
+            std::int64_t number = positives->begins[static_cast<std::size_t>(p)];
+            for (const Candidate& positive : positives->of(p)) {
+                team_.poll(worker);
+                fill(number++, p, candidates, draws.of_pair(positive.row), worker);
             }
         }
     });

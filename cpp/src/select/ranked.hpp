@@ -11,28 +11,13 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
-#include <span>
 #include <vector>
 
 #include "metric.hpp"
+#include "select/choice.hpp"
 #include "tripletmine/tripletmine.hpp"
 
 namespace tripletmine {
-
-struct Candidate {
-    double distance;
-    std::int64_t row;
-};
-
-// What was chosen for each row: up to `capacity` candidates, first to last.
-struct Choice {
-    std::int64_t capacity = 0;
-    std::vector<std::int64_t> counts;
-    std::vector<Candidate> candidates;
-    std::span<const Candidate> of(std::int64_t row) const {
-        return {candidates.data() + row * capacity, static_cast<std::size_t>(counts[row])};
-    }
-};
 
 template <Sign order>
 class Ranked {
@@ -41,11 +26,7 @@ public:
 
     // An empty `ranges` means any distance; else it has a range for each row.
     Ranked(std::int64_t rows, std::int64_t k, const ScoreSpace& space, std::vector<Range> ranges)
-        : k_(k),
-          space_(space),
-          ranges_(std::move(ranges)),
-          counts_(static_cast<std::size_t>(rows)),
-          best_(static_cast<std::size_t>(rows * k)) {}
+        : k_(k), space_(space), ranges_(std::move(ranges)), best_(Choice::with_room(rows, k)) {}
 
     // Whether any row refuses candidates for being too good.
     bool banded() const {
@@ -58,9 +39,9 @@ public:
     float floor(std::int64_t row) const {
         const Range range = range_of(row);
         if (k_ == 0 || !(range.low <= range.high)) return std::numeric_limits<float>::infinity();
-        const bool full = counts_[row] == k_;
+        const bool full = best_.counts[row] == k_;
         const double outermost = order == Sign::nearest ? range.high : range.low;
-        return space_.floor(order, full ? best_[row * k_].distance : outermost);
+        return space_.floor(order, full ? heap(row)->distance : outermost);
     }
     float ceiling(std::int64_t row) const {
         const Range range = range_of(row);
@@ -70,26 +51,27 @@ public:
     void offer(std::int64_t row, const Candidate& candidate) {
         const Range range = range_of(row);
         if (!(range.low <= candidate.distance && candidate.distance <= range.high)) return;
-        Candidate* heap = best_.data() + row * k_;  // the last in order is on top
-        std::int64_t& count = counts_[row];
+        Candidate* top = heap(row);
+        std::int64_t& count = best_.counts[row];
         if (count < k_) {
-            heap[count++] = candidate;
-            std::push_heap(heap, heap + count, before);
-        } else if (k_ > 0 && before(candidate, heap[0])) {
-            std::pop_heap(heap, heap + k_, before);
-            heap[k_ - 1] = candidate;
-            std::push_heap(heap, heap + k_, before);
+            top[count++] = candidate;
+            std::push_heap(top, top + count, before);
+        } else if (k_ > 0 && before(candidate, top[0])) {
+            std::pop_heap(top, top + k_, before);
+            top[k_ - 1] = candidate;
+            std::push_heap(top, top + k_, before);
         }
     }
 
     // Puts the candidates of these rows in order; nothing may be offered to them afterwards.
     void sort(std::int64_t begin, std::int64_t end) {
         for (std::int64_t row = begin; row < end; ++row) {
-            std::sort(best_.data() + row * k_, best_.data() + row * k_ + counts_[row], before);
+            std::sort(heap(row), heap(row) + best_.counts[row], before);
         }
     }
 
-    Choice release() && { return {k_, std::move(counts_), std::move(best_)}; }
+    const Choice& choice() const { return best_; }
+    Choice release() && { return std::move(best_); }
 
 private:
     static constexpr double infinity = std::numeric_limits<double>::infinity();
@@ -100,13 +82,15 @@ private:
         }
         return a.row < b.row;
     }
+    // The row's candidates; the last in order is on top.
+    Candidate* heap(std::int64_t row) { return best_.candidates.data() + row * k_; }
+    const Candidate* heap(std::int64_t row) const { return best_.candidates.data() + row * k_; }
     Range range_of(std::int64_t row) const { return ranges_.empty() ? Range{} : ranges_[row]; }
 
     std::int64_t k_;
     ScoreSpace space_;
     std::vector<Range> ranges_;
-    std::vector<std::int64_t> counts_;
-    std::vector<Candidate> best_;
+    Choice best_;
 };
 
 }  // namespace tripletmine

@@ -1,0 +1,37 @@
+// What was chosen: for each row (or each pair) a run of candidates, first to last.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace tripletmine {
+
+struct Candidate {
+    double distance;
+    std::int64_t row;
+};
+
+struct Choice {
+    std::vector<std::int64_t> begins, counts;
+    std::vector<Candidate> candidates;
+
+    std::span<const Candidate> of(std::int64_t row) const {
+        return {candidates.data() + begins[row], static_cast<std::size_t>(counts[row])};
+    }
+
+    // Room for `each` candidates a row, none there yet.
+    static Choice with_room(std::int64_t rows, std::int64_t each) {
+        Choice choice;
+        choice.begins.reserve(static_cast<std::size_t>(rows));
+        for (std::int64_t row = 0; row < rows; ++row) choice.begins.push_back(row * each);
+        choice.counts.resize(static_cast<std::size_t>(rows));
+        choice.candidates.resize(static_cast<std::size_t>(rows * each));
+        return choice;
+    }
+    void add(std::int64_t row, const Candidate& candidate) {
+        candidates[begins[row] + counts[row]++] = candidate;
+    }
+};
+
+}  // namespace tripletmine
