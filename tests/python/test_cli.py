@@ -196,7 +196,7 @@ def test_a_terminal_with_and_without_rich(data, monkeypatch, capsys, rich):
     for stream in (sys.stdout, sys.stderr):
         monkeypatch.setattr(stream, "isatty", lambda: True)
     if not rich:
-        monkeypatch.setattr(cli, "find_spec", lambda name: None)
+        monkeypatch.setattr(cli._shared, "find_spec", lambda name: None)
         monkeypatch.setattr(_summary, "find_spec", lambda name: None)
     assert cli.main(["mine", "x.npy", "y.npy", "-o", "out.npz"]) == 0
     assert_written("out.npz", expected())

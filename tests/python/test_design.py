@@ -42,7 +42,8 @@ def test_only_the_bindings_know_python(path):
 def test_the_bindings_know_only_the_public_headers():
     for path in (CPP / "bindings").iterdir():
         own = [found for found in includes(path) if found.endswith((".hpp", ".inl"))]
-        assert own == ["tripletmine/tripletmine.hpp"]
+        shared = "tripletmine/tripletmine.hpp" if path.name == "convert.hpp" else "convert.hpp"
+        assert own == [shared]
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name)
@@ -91,7 +92,8 @@ def test_nothing_global_is_set():
 
 
 def test_every_test_file_has_what_it_mirrors():
-    modules = {path.stem.strip("_") for path in (ROOT / "python" / "tripletmine").glob("*.py")}
+    package = ROOT / "python" / "tripletmine"
+    modules = {path.stem.strip("_") for path in package.iterdir()}
     apart = {"design", "manners", "oracle"}
     for path in (ROOT / "tests" / "python").glob("test_*.py"):
         assert path.stem.removeprefix("test_") in modules | apart

@@ -1,0 +1,132 @@
+// What every wrapper of the module uses: NumPy arrays → views, names → options, results → NumPy
+// arrays, and the monitor that lets Python look in.
+#pragma once
+
+#include <pybind11/functional.h>
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <initializer_list>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tripletmine/tripletmine.hpp"
+
+namespace tripletmine::python {
+
+namespace py = pybind11;
+using namespace py::literals;
+
+using Int64s = py::array_t<std::int64_t, py::array::c_style>;
+
+// bfloat16 comes as its bits: uint16.
+inline MatrixView matrix_view(const py::array& array) {
+    if (array.ndim() != 2) throw std::invalid_argument("expected a matrix");
+    const auto dtype = [&] {
+        switch (array.dtype().char_()) {
+            case 'e':
+                return DType::float16;
+            case 'H':
+                return DType::bfloat16;
+            case 'f':
+                return DType::float32;
+            case 'd':
+                return DType::float64;
+            default:
+                throw std::invalid_argument("expected floating-point numbers");
+        }
+    }();
+    return {array.data(),     dtype,           array.shape(0), array.shape(1),
+            array.strides(0), array.strides(1)};
+}
+
+inline std::span<const std::int64_t> int64_view(const std::optional<Int64s>& array) {
+    if (!array) return {};
+    return {array->data(), static_cast<std::size_t>(array->size())};
+}
+
+inline Population population(std::string_view name, const py::array& matrix,
+                             const std::optional<Int64s>& labels,
+                             const std::optional<Int64s>& groups) {
+    return {name, matrix_view(matrix), int64_view(labels), int64_view(groups)};
+}
+
+inline std::optional<Population> population(std::string_view name,
+                                            const std::optional<py::array>& matrix,
+                                            const std::optional<Int64s>& labels,
+                                            const std::optional<Int64s>& groups) {
+    if (!matrix) return std::nullopt;
+    return population(name, *matrix, labels, groups);
+}
+
+// Hands a vector's memory to NumPy.
+template <typename Element>
+py::array_t<Element> to_numpy(std::vector<Element>&& values) {
+    auto* owned = new std::vector<Element>(std::move(values));
+    const py::capsule free(owned, [](void* p) { delete static_cast<std::vector<Element>*>(p); });
+    return py::array_t<Element>(static_cast<py::ssize_t>(owned->size()), owned->data(), free);
+}
+
+// Ctrl-C and progress, on the calling thread.
+class PythonMonitor final : public Monitor {
+public:
+    explicit PythonMonitor(py::object progress) : progress_(std::move(progress)) {}
+    void tick(double pairs_done, double pairs_in_all) override {
+        const py::gil_scoped_acquire gil;
+        if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+        if (!progress_.is_none()) {
+            progress_(static_cast<std::int64_t>(pairs_done),
+                      static_cast<std::int64_t>(pairs_in_all));
+        }
+    }
+
+private:
+    py::object progress_;
+};
+
+inline py::dict to_dict(const Report& report) {
+    return py::dict("anchors"_a = report.anchors,
+                    "anchors_without_positive"_a = report.anchors_without_positive,
+                    "anchors_without_negative"_a = report.anchors_without_negative,
+                    "fell_back"_a = report.fell_back, "zero_rows"_a = report.zero_rows,
+                    "pairs_considered"_a = report.pairs_considered,
+                    "pairs_decided"_a = report.pairs_decided, "seconds"_a = report.seconds,
+                    "threads"_a = report.threads,
+                    "instruction_set"_a = std::string(report.instruction_set));
+}
+
+template <typename Value>
+Value named(const char* option, const std::string& name,
+            std::initializer_list<std::pair<const char*, Value>> known) {
+    for (const auto& [candidate, value] : known) {
+        if (name == candidate) return value;
+    }
+    throw std::invalid_argument(std::string(option) + ": unknown name '" + name + "'");
+}
+
+inline Metric metric_named(const std::string& name) {
+    return named<Metric>("metric", name,
+                         {{"cosine", Metric::cosine},
+                          {"dot", Metric::dot},
+                          {"euclidean", Metric::euclidean},
+                          {"sqeuclidean", Metric::sqeuclidean}});
+}
+
+inline Strategy strategy_named(const char* option, const std::string& name) {
+    return named<Strategy>(option, name,
+                           {{"easy", Strategy::easy},
+                            {"hard", Strategy::hard},
+                            {"semihard", Strategy::semihard},
+                            {"random", Strategy::random},
+                            {"all", Strategy::all}});
+}
+
+// Each file of wrappers adds its calls to the module.
+void add_mining(py::module_& module);
+void add_distances(py::module_& module);
+
+}  // namespace tripletmine::python
