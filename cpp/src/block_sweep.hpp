@@ -28,7 +28,7 @@ public:
         : team_(team),
           kernels_(kernels),
           pairing_(pairing),
-          walk_(team, kernels, pairing, relation, plan_blocks(pairing, kernels, team.size())) {}
+          walk_(team, pairing, relation, plan_blocks(pairing, team.size())) {}
 
     // Visits every pair of the relation; returns how many were decided in float64.
     std::int64_t run(const Open& open, const Close& close) {
@@ -45,8 +45,11 @@ public:
                 for (std::int64_t row = task.row_begin; row < task.row_end; ++row) {
                     worker.rows.push_back(open(row, id));
                 }
-                walk_.visit_strips(task, id, worker.walk,
-                                   [&](const Walk::Strip& strip) { visit(worker, strip, task); });
+                walk_.run(
+                    task, id, worker.walk, [](const Walk::Strip&) {},
+                    [&](const Walk::Strip& strip, const Walk::Tile& tile) {
+                        visit(worker, strip, tile, task);
+                    });
                 for (std::int64_t row = task.row_begin; row < task.row_end; ++row) {
                     close(row, worker.rows[static_cast<std::size_t>(row - task.row_begin)], id);
                 }
@@ -65,44 +68,44 @@ private:
         ExactDistance distance;
     };
 
-    void visit(Worker& worker, const Walk::Strip& strip, const Walk::Task& task) {
-        const float* tile = strip.scores;
-        for (const std::int64_t row : strip.tiles) {
-            std::uint64_t masks[max_tile_rows];
-            if (interesting(worker, strip, task, row, tile, masks)) {
-                for (std::int64_t r = 0; r < kernels_.tile_rows && row + r < task.row_end; ++r) {
-                    const std::uint64_t bits = masks[r] & walk_.allowed(row + r, strip);
-                    settle(worker, worker.rows[static_cast<std::size_t>(row + r - task.row_begin)],
-                           row + r, strip.col_begin, tile + r * kernels_.tile_cols, bits);
-                }
-            }
-            tile += kernels_.tile_rows * kernels_.tile_cols;
+    void visit(Worker& worker, const Walk::Strip& strip, const Walk::Tile& tile,
+               const Walk::Task& task) {
+        const Scorer& scorer = pairing_.scorer();
+        const auto* scores = static_cast<const float*>(tile.scores);
+        std::uint64_t masks[max_tile_rows];
+        if (!interesting(worker, strip, tile, task, masks)) return;
+        for (std::int64_t r = 0; r < scorer.tile_rows && tile.row_begin + r < task.row_end; ++r) {
+            const std::int64_t row = tile.row_begin + r;
+            settle(worker, worker.rows[static_cast<std::size_t>(row - task.row_begin)], row,
+                   strip.col_begin, scores + r * scorer.tile_cols,
+                   masks[r] & walk_.allowed(row, strip));
         }
     }
 
     // The pairs of a tile that the floors and ceilings of its rows let through.
-    bool interesting(Worker& worker, const Walk::Strip& strip, const Walk::Task& task,
-                     std::int64_t row, const float* tile, std::uint64_t* masks) const {
+    bool interesting(Worker& worker, const Walk::Strip& strip, const Walk::Tile& tile,
+                     const Walk::Task& task, std::uint64_t* masks) const {
+        const Scorer& scorer = pairing_.scorer();
         if constexpr (!Selector::selective) {
-            std::fill(masks, masks + kernels_.tile_rows, ~std::uint64_t{0});
+            std::fill(masks, masks + scorer.tile_rows, ~std::uint64_t{0});
             return true;
         }
         constexpr float infinity = std::numeric_limits<float>::infinity();
-        worker.nothing.assign(static_cast<std::size_t>(kernels_.tile_cols), infinity);
-        worker.row_floor.assign(static_cast<std::size_t>(kernels_.tile_rows), infinity);
-        worker.row_ceiling.assign(static_cast<std::size_t>(kernels_.tile_rows), -infinity);
-        for (std::int64_t r = 0; r < kernels_.tile_rows && row + r < task.row_end; ++r) {
+        worker.nothing.assign(max_tile_cols, infinity);
+        worker.row_floor.assign(max_tile_rows, infinity);
+        worker.row_ceiling.assign(max_tile_rows, -infinity);
+        for (std::int64_t r = 0; r < scorer.tile_rows && tile.row_begin + r < task.row_end; ++r) {
             const Selector& selector =
-                worker.rows[static_cast<std::size_t>(row + r - task.row_begin)];
+                worker.rows[static_cast<std::size_t>(tile.row_begin + r - task.row_begin)];
             worker.row_floor[static_cast<std::size_t>(r)] = selector.floor();
             worker.row_ceiling[static_cast<std::size_t>(r)] = selector.ceiling();
         }
-        return kernels_.compare_tile(
-            tile,
-            Walk::side(*pairing_.row_operand, Sign::nearest, row, worker.row_floor.data(),
-                       worker.row_ceiling.data()),
-            Walk::side(*pairing_.col_operand, Sign::nearest, strip.col_begin, worker.nothing.data(),
-                       worker.nothing.data()),
+        return scorer.compare(
+            tile.scores,
+            pairing_.row_operand->side(Sign::nearest, tile.row_begin, worker.row_floor.data(),
+                                       worker.row_ceiling.data()),
+            pairing_.col_operand->side(Sign::nearest, strip.col_begin, worker.nothing.data(),
+                                       worker.nothing.data()),
             Sign::nearest, true, masks);
     }
 

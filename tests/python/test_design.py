@@ -59,7 +59,16 @@ def test_kernels_use_no_standard_library_code(path):
     for found in includes(path):
         assert found in allowed or found.startswith("kernels/"), found
     code = re.sub(r"//.*", "", path.read_text())
-    types = {"ptrdiff_t", "int64_t", "uint64_t", "uint32_t", "uint16_t", "uint8_t", "size_t"}
+    types = {
+        "ptrdiff_t",
+        "int64_t",
+        "int32_t",
+        "uint64_t",
+        "uint32_t",
+        "uint16_t",
+        "uint8_t",
+        "size_t",
+    }
     assert set(re.findall(r"std::(\w+)", code)) <= types
     assert not re.search(r"\b(throw|try|new|malloc)\b", code)
 

@@ -1,11 +1,16 @@
 // The one text of every kernel, included by each instruction-set file after it has defined, in an
 // anonymous namespace:
 //
-//   F32     a register of F32::width floats: load, store, broadcast, zero, fma (a*b+c), sub, and
-//           the comparisons at_least / at_most, which give one bit a lane
+//   F32     a register of F32::width floats: load, store, broadcast, zero, from_int32,
+//           fma (a*b+c), add, sub, mul, and the comparisons at_least / at_most, which give one bit a
+//           lane
 //   F64x8   eight doubles (in one or more registers): load, zero, add, sub, mul, reduce
-//   widen8_float16 / _bfloat16 / _float32   eight elements to F64x8
-//   tile_rows, tile_cols
+//   I32     a register of I32::width int32: load, store, fill
+//   Codes   as many words of four int8: load, broadcast (of one word)
+//   add_products(sums, col, row, next_col, next_row)   two words of every column times two of a row
+//   code_levels, code_offset                           see Scorer
+//   widen8_float16 / _bfloat16 / _float32              eight elements to F64x8
+//   tile_rows, tile_cols                               of fine and coarse tiles
 //
 // No inline function of the standard library may appear here: its weak symbol would carry this
 // file's instruction set into the whole program.
@@ -15,9 +20,18 @@ namespace {
 constexpr int vectors_per_row = tile_cols / F32::width;
 constexpr int vectors_per_panel = panel_rows / F32::width;
 static_assert(tile_cols % panel_rows == 0 && panel_rows % tile_rows == 0);
+static_assert(tile_granule % tile_cols == 0 && I32::width == F32::width);
 
-void score_tile(const float* rows, const float* cols, std::ptrdiff_t panel_stride, int depth,
-                bool accumulate, float* tile) noexcept {
+// float32 chains are this long; their sums are added up in a second chain.
+constexpr int chain_length = 128;
+
+[[maybe_unused]] void score_floats(const void* row_panel, const void* col_panels,
+                                   std::ptrdiff_t panel_bytes, int depth, const std::int32_t*,
+                                   bool accumulate, void* to) noexcept {
+    const float* rows = static_cast<const float*>(row_panel);
+    const float* cols = static_cast<const float*>(col_panels);
+    const std::ptrdiff_t panel_stride = panel_bytes / static_cast<int>(sizeof(float));
+    float* tile = static_cast<float*>(to);
     F32 sums[tile_rows][vectors_per_row];
     for (int r = 0; r < tile_rows; ++r) {
         for (int v = 0; v < vectors_per_row; ++v) sums[r][v] = F32::zero();
@@ -35,26 +49,81 @@ void score_tile(const float* rows, const float* cols, std::ptrdiff_t panel_strid
     }
     for (int r = 0; r < tile_rows; ++r) {
         for (int v = 0; v < vectors_per_row; ++v) {
-            float* to = tile + r * tile_cols + v * F32::width;
-            (accumulate ? add(F32::load(to), sums[r][v]) : sums[r][v]).store(to);
+            float* at = tile + r * tile_cols + v * F32::width;
+            (accumulate ? add(F32::load(at), sums[r][v]) : sums[r][v]).store(at);
         }
     }
 }
 
-template <bool farthest, bool banded>
-bool compare_tile_as(const float* tile, const TileSide& rows, const TileSide& cols,
-                     std::uint64_t* masks) noexcept {
-    for (int r = 0; r < tile_rows; ++r) masks[r] = 0;
+[[maybe_unused]] int float_roundings(std::int64_t dim) noexcept {
+    const std::int64_t chain = dim < chain_length ? dim : chain_length;
+    return static_cast<int>(chain + (dim + chain_length - 1) / chain_length + 2);
+}
+
+[[maybe_unused]] void score_codes(const void* row_side, const void* col_side,
+                                  std::ptrdiff_t panel_bytes, int depth, const std::int32_t* start,
+                                  bool accumulate, void* to) noexcept {
+    constexpr int row_bytes = packing_block / panel_rows, word = 4, words = row_bytes / word;
+    constexpr int col_bytes = panel_rows * word;  // a word of every row of a panel
+    const char* rows = static_cast<const char*>(row_side);
+    const char* cols = static_cast<const char*>(col_side);
+    std::int32_t* tile = static_cast<std::int32_t*>(to);
+    I32 sums[tile_rows][vectors_per_row];
+    for (int r = 0; r < tile_rows; ++r) {
+        for (int v = 0; v < vectors_per_row; ++v) {
+            sums[r][v] = accumulate ? I32::load(tile + r * tile_cols + v * I32::width)
+                                    : I32::fill(start[r]);
+        }
+    }
+    for (int k = 0; k < depth; k += row_bytes, rows += packing_block, cols += packing_block) {
+        for (int j = 0; j < words; j += 2) {
+            Codes col[2][vectors_per_row];
+            for (int v = 0; v < vectors_per_row; ++v) {
+                const char* from = cols + (v / vectors_per_panel) * panel_bytes + j * col_bytes +
+                                   (v % vectors_per_panel) * I32::width * word;
+                col[0][v] = Codes::load(from);
+                col[1][v] = Codes::load(from + col_bytes);
+            }
+            for (int r = 0; r < tile_rows; ++r) {
+                const Codes row = Codes::broadcast(rows + r * row_bytes + j * word);
+                const Codes next = Codes::broadcast(rows + r * row_bytes + j * word + word);
+                for (int v = 0; v < vectors_per_row; ++v) {
+                    sums[r][v] = add_products(sums[r][v], col[0][v], row, col[1][v], next);
+                }
+            }
+        }
+    }
+    for (int r = 0; r < tile_rows; ++r) {
+        for (int v = 0; v < vectors_per_row; ++v) {
+            sums[r][v].store(tile + r * tile_cols + v * I32::width);
+        }
+    }
+}
+
+[[maybe_unused]] int code_roundings(std::int64_t) noexcept { return 0; }
+
+template <int rows_of_tile, int cols_of_tile, bool codes, bool farthest, bool banded>
+bool compare_as(const void* scores, const TileSide& rows, const TileSide& cols,
+                std::uint64_t* masks) noexcept {
+    for (int r = 0; r < rows_of_tile; ++r) masks[r] = 0;
     std::uint64_t any = 0;
-    for (int v = 0; v < vectors_per_row; ++v) {
-        const int c = v * F32::width;
+    for (int c = 0; c < cols_of_tile; c += F32::width) {
         const F32 col_bias = F32::load(cols.bias + c);
         const F32 col_floor = F32::load(cols.floor + c);
-        for (int r = 0; r < tile_rows; ++r) {
-            const F32 score = F32::load(tile + r * tile_cols + c);
-            const F32 row_bias = F32::broadcast(rows.bias + r);
-            const F32 upper = sub(
-                farthest ? sub(sub(F32::zero(), score), row_bias) : sub(score, row_bias), col_bias);
+        F32 col_scale = F32::zero();
+        if constexpr (codes) col_scale = F32::load(cols.scale + c);
+        for (int r = 0; r < rows_of_tile; ++r) {
+            const int at = r * cols_of_tile + c;
+            F32 score = F32::zero();
+            if constexpr (codes) {
+                score = mul(mul(F32::from_int32(static_cast<const std::int32_t*>(scores) + at),
+                                col_scale),
+                            F32::broadcast(rows.scale + r));
+            } else {
+                score = F32::load(static_cast<const float*>(scores) + at);
+            }
+            if constexpr (farthest) score = sub(F32::zero(), score);
+            const F32 upper = sub(sub(score, F32::broadcast(rows.bias + r)), col_bias);
             std::uint64_t for_row = at_least(upper, F32::broadcast(rows.floor + r));
             std::uint64_t for_col = at_least(upper, col_floor);
             if constexpr (banded) {
@@ -70,14 +139,15 @@ bool compare_tile_as(const float* tile, const TileSide& rows, const TileSide& co
     return any != 0;
 }
 
-bool compare_tile(const float* tile, const TileSide& rows, const TileSide& cols, Sign sign,
-                  bool banded, std::uint64_t* masks) noexcept {
-    if (sign == Sign::nearest) {
-        return banded ? compare_tile_as<false, true>(tile, rows, cols, masks)
-                      : compare_tile_as<false, false>(tile, rows, cols, masks);
-    }
-    return banded ? compare_tile_as<true, true>(tile, rows, cols, masks)
-                  : compare_tile_as<true, false>(tile, rows, cols, masks);
+template <int rows_of_tile, int cols_of_tile, bool codes>
+bool compare(const void* tile, const TileSide& rows, const TileSide& cols, Sign sign, bool banded,
+             std::uint64_t* masks) noexcept {
+    constexpr auto near = compare_as<rows_of_tile, cols_of_tile, codes, false, false>;
+    constexpr auto near_banded = compare_as<rows_of_tile, cols_of_tile, codes, false, true>;
+    constexpr auto far = compare_as<rows_of_tile, cols_of_tile, codes, true, false>;
+    constexpr auto far_banded = compare_as<rows_of_tile, cols_of_tile, codes, true, true>;
+    if (sign == Sign::nearest) return (banded ? near_banded : near)(tile, rows, cols, masks);
+    return (banded ? far_banded : far)(tile, rows, cols, masks);
 }
 
 // Whole groups of eight straight from memory; the rest by way of a zeroed copy, which fills the
@@ -135,12 +205,38 @@ void exact_sums(const double* x, const double* y, std::ptrdiff_t stride, int cou
     }
 }
 
-constexpr KernelSet make_kernel_set(const char* name) {
+[[maybe_unused]] constexpr Scorer fine_scorer{Format::float32,
+                                              tile_rows,
+                                              tile_cols,
+                                              1,
+                                              chain_length,
+                                              0,
+                                              0,
+                                              score_floats,
+                                              compare<tile_rows, tile_cols, false>,
+                                              float_roundings,
+                                              nullptr,
+                                              nullptr};
+
+[[maybe_unused]] constexpr Scorer coarse_scorer{Format::int8,
+                                                tile_rows,
+                                                tile_cols,
+                                                64,
+                                                1024,
+                                                code_levels,
+                                                code_offset,
+                                                score_codes,
+                                                compare<tile_rows, tile_cols, true>,
+                                                code_roundings,
+                                                nullptr,
+                                                nullptr};
+
+constexpr KernelSet make_kernel_set(const char* name, const Scorer& fine, const Scorer& coarse,
+                                    int coarse_pays_from) {
     return {name,
-            tile_rows,
-            tile_cols,
-            score_tile,
-            compare_tile,
+            fine,
+            coarse,
+            coarse_pays_from,
             widen<2, widen8_float16>,
             widen<2, widen8_bfloat16>,
             widen<4, widen8_float32>,
