@@ -81,8 +81,8 @@ std::int64_t Operand::bytes(std::int64_t size, std::int64_t dim, const Scorer& s
     return round_up(size, tile_granule) * round_up(dim, scorer.depth_step) * element;
 }
 
-Operand::Operand(Team& team, const Dataset& dataset, const KernelSet& kernels,
-                 const Scorer& scorer, const ScoreSpace& space, bool keep)
+Operand::Operand(Team& team, const Dataset& dataset, const KernelSet& kernels, const Scorer& scorer,
+                 const ScoreSpace& space, bool keep)
     : dataset_(dataset),
       kernels_(kernels),
       scorer_(scorer),

@@ -3,7 +3,8 @@
 //
 //   for each tile of a Walk
 //     compare     bounds against what rows (and columns) still find interesting → bit masks
-//     survivors   right relation? right group? → remembered, and their lower bounds raise the floors
+//     survivors   right relation? right group? → remembered, and their lower bounds raise the
+//     floors
 //   what is remembered, when there is much of it and at the end
 //     decide      still interesting? → canonical distance → selector
 //
@@ -19,7 +20,9 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <numeric>
 #include <optional>
+#include <span>
 #include <thread>
 #include <vector>
 
@@ -55,6 +58,7 @@ public:
           walk_(team, pairing_, relation, plan_shared(pairing_, team.size())),
           selector_(selector),
           banded_(selector.banded()),
+          most_undecided_(room_for_undecided(pairing_.rows->size() * selector.most())),
           workers_(static_cast<std::size_t>(team.size())) {
         const std::int64_t rows = pairing_.rows->size();
         floors_ = std::make_unique<std::atomic<float>[]>(static_cast<std::size_t>(rows));
@@ -82,14 +86,20 @@ private:
         std::vector<float> col_floor, col_ceiling, row_floor, row_ceiling;
         std::vector<Undecided> undecided;
         std::optional<ExactDistance> distance;
+        std::vector<std::int64_t> others;
+        std::vector<double> distances;
         std::int64_t survivors = 0, pairs = 0;
     };
 
-    // Beyond so many undecided pairs a worker decides them at once.
-    static constexpr std::size_t most_undecided = std::size_t{1} << 17;
+    static constexpr std::size_t pairs_per_task = 1024;
     // Where more of the pairs survive, fine scores are cheaper than what coarse ones leave to do.
     static constexpr double most_survivors = 0.1;
 
+    // A few pairs for each candidate of the answer, within some megabytes.
+    static std::size_t room_for_undecided(std::int64_t candidates) {
+        constexpr std::int64_t least = 1 << 16, most = 1 << 20;
+        return static_cast<std::size_t>(std::clamp(4 * candidates, least, most));
+    }
     void prepare(Worker& worker) const;
     void run_tasks(std::int64_t begin, std::int64_t end);
     void run_task(const Walk::Task& task, int id);
@@ -100,8 +110,14 @@ private:
                  std::uint64_t bits);
     void keep(Worker& worker, std::int64_t row, std::int64_t other, float lower, float upper);
     void make_room(Worker& worker, int id);
-    void forget_hopeless(Worker& worker) const;
-    void decide(Worker& worker, const Undecided& pair);
+    void forget_hopeless(std::vector<Undecided>& undecided) const;
+    void sort_by_row(std::vector<Undecided>& undecided) const;
+    static std::span<const Undecided> part_of(const std::vector<Undecided>& undecided,
+                                              std::size_t begin) {
+        return std::span(undecided).subspan(begin,
+                                            std::min(pairs_per_task, undecided.size() - begin));
+    }
+    void decide(Worker& worker, std::span<const Undecided> pairs);
     void decide_all();
     template <typename Change>
     void change(std::int64_t row, Change change);
@@ -115,6 +131,8 @@ private:
     Walk walk_;
     Selector& selector_;
     const bool banded_;
+    // Beyond so many undecided pairs a worker decides them at once.
+    const std::size_t most_undecided_;
     std::vector<Worker> workers_;
     // What each row still finds interesting, as of its latest change; and the right to change it.
     std::unique_ptr<std::atomic<float>[]> floors_;
@@ -218,7 +236,7 @@ void Sweep<Selector>::visit(Worker& worker, int id, const Walk::Strip& strip,
         const std::uint64_t bits = masks[r] & walk_.allowed(tile.row_begin + r, strip);
         if (bits != 0) examine(worker, strip, tile, r, bits);
     }
-    if (worker.undecided.size() > most_undecided) make_room(worker, id);
+    if (worker.undecided.size() > most_undecided_) make_room(worker, id);
 }
 
 template <typename Selector>
@@ -236,8 +254,7 @@ void Sweep<Selector>::examine(Worker& worker, const Walk::Strip& strip, const Wa
             (Selector::sign == Sign::nearest ? score : -score) - rows.bias[0] - cols.bias[c];
         const float lower = upper - rows.width[0] - cols.width[c];
         bool for_row = upper >= floors_[row].load(std::memory_order_relaxed);
-        bool for_col =
-            pairing_.symmetric && upper >= floors_[col].load(std::memory_order_relaxed);
+        bool for_col = pairing_.symmetric && upper >= floors_[col].load(std::memory_order_relaxed);
         if (banded_) {
             for_row = for_row && lower <= worker.row_ceiling[r];
             for_col = for_col && lower <= worker.col_ceiling[c];
@@ -264,54 +281,71 @@ void Sweep<Selector>::keep(Worker& worker, std::int64_t row, std::int64_t other,
 
 template <typename Selector>
 void Sweep<Selector>::make_room(Worker& worker, int id) {
-    forget_hopeless(worker);
-    if (worker.undecided.size() < most_undecided / 2) return;
-    for (std::size_t i = 0; i < worker.undecided.size(); ++i) {
-        constexpr std::size_t decisions_between_polls = 4096;
-        if (i % decisions_between_polls == 0) team_.poll(id);
-        decide(worker, worker.undecided[i]);
+    forget_hopeless(worker.undecided);
+    if (worker.undecided.size() < most_undecided_ / 2) return;
+    sort_by_row(worker.undecided);
+    for (std::size_t i = 0; i < worker.undecided.size(); i += pairs_per_task) {
+        team_.poll(id);
+        decide(worker, part_of(worker.undecided, i));
     }
     worker.undecided.clear();
 }
 
 template <typename Selector>
-void Sweep<Selector>::forget_hopeless(Worker& worker) const {
-    std::erase_if(worker.undecided, [&](const Undecided& pair) {
+void Sweep<Selector>::forget_hopeless(std::vector<Undecided>& undecided) const {
+    std::erase_if(undecided, [&](const Undecided& pair) {
         return pair.upper < floors_[pair.row].load(std::memory_order_relaxed);
     });
 }
 
-// What is left, row by row: a row is widened once for all its candidates.
+// Row by row: a row is widened once for all its candidates.
+template <typename Selector>
+void Sweep<Selector>::sort_by_row(std::vector<Undecided>& undecided) const {
+    std::vector<std::uint32_t> ends(static_cast<std::size_t>(pairing_.rows->size()) + 1);
+    for (const Undecided& pair : undecided) ++ends[pair.row + 1];
+    std::partial_sum(ends.begin(), ends.end(), ends.begin());
+    std::vector<Undecided> sorted(undecided.size());
+    for (const Undecided& pair : undecided) sorted[ends[pair.row]++] = pair;
+    undecided = std::move(sorted);
+}
+
 template <typename Selector>
 void Sweep<Selector>::decide_all() {
-    constexpr std::size_t pairs_per_task = 1024;
-    std::vector<std::pair<Worker*, std::size_t>> parts;
     team_.for_each(team_.size(), [&](std::int64_t number, int) {
         Worker& worker = workers_[static_cast<std::size_t>(number)];
-        forget_hopeless(worker);
-        std::sort(worker.undecided.begin(), worker.undecided.end(),
-                  [](const Undecided& a, const Undecided& b) { return a.row < b.row; });
+        forget_hopeless(worker.undecided);
+        sort_by_row(worker.undecided);
     });
-    for (Worker& worker : workers_) {
+    std::vector<std::span<const Undecided>> parts;
+    for (const Worker& worker : workers_) {
         for (std::size_t i = 0; i < worker.undecided.size(); i += pairs_per_task) {
-            parts.emplace_back(&worker, i);
+            parts.push_back(part_of(worker.undecided, i));
         }
     }
     team_.for_each(static_cast<std::int64_t>(parts.size()), [&](std::int64_t number, int id) {
-        const auto& [owner, begin] = parts[static_cast<std::size_t>(number)];
         Worker& worker = workers_[static_cast<std::size_t>(id)];
         if (!worker.distance) prepare(worker);
-        const std::size_t end = std::min(owner->undecided.size(), begin + pairs_per_task);
-        for (std::size_t i = begin; i < end; ++i) decide(worker, owner->undecided[i]);
+        decide(worker, parts[static_cast<std::size_t>(number)]);
     });
 }
 
 template <typename Selector>
-void Sweep<Selector>::decide(Worker& worker, const Undecided& pair) {
-    if (pair.upper < floors_[pair.row].load(std::memory_order_relaxed)) return;
-    const double distance = (*worker.distance)(pair.row, pair.other);
-    change(pair.row,
-           [&] { selector_.offer(pair.row, {distance, pairing_.cols->row(pair.other)}); });
+void Sweep<Selector>::decide(Worker& worker, std::span<const Undecided> pairs) {
+    for (std::size_t i = 0, end; i < pairs.size(); i = end) {
+        const std::int64_t row = pairs[i].row;
+        const float floor = floors_[row].load(std::memory_order_relaxed);
+        worker.others.clear();
+        for (end = i; end < pairs.size() && pairs[end].row == row; ++end) {
+            if (pairs[end].upper >= floor) worker.others.push_back(pairs[end].other);
+        }
+        worker.distances.resize(worker.others.size());
+        worker.distance->many(row, worker.others, worker.distances.data());
+        change(row, [&] {
+            for (std::size_t j = 0; j < worker.others.size(); ++j) {
+                selector_.offer(row, {worker.distances[j], pairing_.cols->row(worker.others[j])});
+            }
+        });
+    }
 }
 
 // Lets the selector change its mind about a row.

@@ -131,7 +131,8 @@ void Walk::run(const Task& task, int worker, Scratch& scratch, Begin begin, Visi
     const std::int64_t depth = row_operand.depth(), step = scorer.longest_depth;
     const std::int64_t tile_size = scorer.tile_rows * scorer.tile_cols;
     const std::int64_t element = panel_rows * row_operand.element_bytes();
-    if (scratch.scores.empty()) scratch.scores = Buffer<float>(plan_.rows_per_block * max_tile_cols);
+    if (scratch.scores.empty())
+        scratch.scores = Buffer<float>(plan_.rows_per_block * max_tile_cols);
     row_operand.row_side(task.row_begin, plan_.rows_per_block, scratch.rows);
     for (std::int64_t c = task.col_begin; c < task.col_end; c += scorer.tile_cols) {
         team_.poll(worker);
@@ -151,7 +152,8 @@ void Walk::run(const Task& task, int worker, Scratch& scratch, Begin begin, Visi
                                             at / panel_rows * row_operand.panel_bytes() +
                                             lane * row_operand.row_bytes();
                     scorer.score(rows + k * element, cols + k * element, row_operand.panel_bytes(),
-                                 part, scratch.rows.start.data() + at, k > 0, scores);
+                                 part, scratch.rows.start.data() + at, k > 0, scores,
+                                 scorer.tile_cols);
                     if (k + part == depth) visit(strip, Tile{row, scores});
                     if (depth > step) scores += tile_size;
                 }

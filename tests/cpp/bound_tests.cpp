@@ -130,9 +130,8 @@ void check_rows(Tally& tally, const KernelSet& kernels, const Scorer& scorer, co
             }
         }
         const std::string what = rows.name + ", " + std::to_string(rows.dim) +
-                                 " dimensions, metric " +
-                                 std::to_string(static_cast<int>(metric)) + ", format " +
-                                 std::to_string(static_cast<int>(scorer.format));
+                                 " dimensions, metric " + std::to_string(static_cast<int>(metric)) +
+                                 ", format " + std::to_string(static_cast<int>(scorer.format));
         tally.check(outside == 0, what + ": " + std::to_string(outside) + " bounds are wrong");
         if (rows.name == "uniform") {
             const float narrow = scorer.format == Format::int8 ? 20.0f / scorer.levels : 1e-4f;

@@ -168,7 +168,7 @@ private:
             case Format::int8: {
                 // Often the largest codes, which fill every intermediate sum.
                 const std::int64_t range = 2 * scorer.levels + 1;
-                const std::int64_t code = random.below(3) == 0   ? random.below(range) - scorer.levels
+                const std::int64_t code = random.below(3) == 0 ? random.below(range) - scorer.levels
                                           : random.below(2) == 0 ? scorer.levels
                                                                  : -scorer.levels;
                 *at = static_cast<std::byte>(code + (row_side ? 0 : scorer.offset));
@@ -186,12 +186,12 @@ void check_score(Tally& tally, const Scorer& scorer) {
     Random random(3);
     const int tile_rows = scorer.tile_rows, tile_cols = scorer.tile_cols;
     const bool whole_panels = tile_rows % panel_rows == 0;
-    tally.check(tile_rows <= max_tile_rows && tile_cols <= max_tile_cols &&
-                    (whole_panels || panel_rows % tile_rows == 0) && tile_cols % panel_rows == 0 &&
-                    tile_granule % tile_cols == 0 && tile_granule % tile_rows == 0 &&
-                    scorer.longest_depth % scorer.depth_step == 0,
-                "the tile's shape is " + std::to_string(tile_rows) + " x " +
-                    std::to_string(tile_cols));
+    tally.check(
+        tile_rows <= max_tile_rows && tile_cols <= max_tile_cols &&
+            (whole_panels || panel_rows % tile_rows == 0) && tile_cols % panel_rows == 0 &&
+            tile_granule % tile_cols == 0 && tile_granule % tile_rows == 0 &&
+            scorer.longest_depth % scorer.depth_step == 0,
+        "the tile's shape is " + std::to_string(tile_rows) + " x " + std::to_string(tile_cols));
     const std::ptrdiff_t row_bytes =
         scorer.format == Format::float32 ? sizeof(float) : packing_block / panel_rows;
     std::vector<int> depths{scorer.depth_step, 3 * scorer.depth_step, scorer.longest_depth};
@@ -226,7 +226,7 @@ void check_score(Tally& tally, const Scorer& scorer) {
                 }
                 const std::vector<std::uint32_t> before = tile;
                 scorer.score(rows.bytes.data() + lane * row_bytes, cols.bytes.data(), panel_bytes,
-                             depth, start.data(), accumulate, tile.data());
+                             depth, start.data(), accumulate, tile.data(), tile_cols);
 
                 const double m = scorer.roundings(depth) + 1.0;
                 const double gamma = m * 0x1p-24 / (1.0 - m * 0x1p-24);
@@ -375,12 +375,11 @@ void check_compare(Tally& tally, const Scorer& scorer) {
             }
             any_expected = any_expected || expected != 0;
             char message[160];
-            std::snprintf(message, sizeof message,
-                          "compare, %s, %s, row %d: found %016llx, expected %016llx",
-                          sign == Sign::nearest ? "nearest" : "farthest",
-                          banded ? "banded" : "not banded", r,
-                          static_cast<unsigned long long>(masks[r]),
-                          static_cast<unsigned long long>(expected));
+            std::snprintf(
+                message, sizeof message, "compare, %s, %s, row %d: found %016llx, expected %016llx",
+                sign == Sign::nearest ? "nearest" : "farthest", banded ? "banded" : "not banded", r,
+                static_cast<unsigned long long>(masks[r]),
+                static_cast<unsigned long long>(expected));
             tally.check(masks[r] == expected, message);
         }
         tally.check(any == any_expected, "compare returns the wrong answer");

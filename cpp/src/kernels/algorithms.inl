@@ -2,10 +2,10 @@
 // anonymous namespace:
 //
 //   F32     a register of F32::width floats: load, store, broadcast, zero, from_int32,
-//           fma (a*b+c), add, sub, mul, and the comparisons at_least / at_most, which give one bit a
-//           lane
+//           gather (table, I32), fma (a*b+c), add, sub, mul, min, max, and the comparisons at_least
+//           / at_most, which give one bit a lane
 //   F64x8   eight doubles (in one or more registers): load, zero, add, sub, mul, reduce
-//   I32     a register of I32::width int32: load, store, fill
+//   I32     a register of I32::width int32: load, store, fill, truncate (of an F32)
 //   Codes   as many words of four int8: load, broadcast (of one word)
 //   add_products(sums, col, row, next_col, next_row)   two words of every column times two of a row
 //   code_levels, code_offset                           see Scorer
@@ -27,7 +27,7 @@ constexpr int chain_length = 128;
 
 [[maybe_unused]] void score_floats(const void* row_panel, const void* col_panels,
                                    std::ptrdiff_t panel_bytes, int depth, const std::int32_t*,
-                                   bool accumulate, void* to) noexcept {
+                                   bool accumulate, void* to, std::ptrdiff_t stride) noexcept {
     const float* rows = static_cast<const float*>(row_panel);
     const float* cols = static_cast<const float*>(col_panels);
     const std::ptrdiff_t panel_stride = panel_bytes / static_cast<int>(sizeof(float));
@@ -49,7 +49,7 @@ constexpr int chain_length = 128;
     }
     for (int r = 0; r < tile_rows; ++r) {
         for (int v = 0; v < vectors_per_row; ++v) {
-            float* at = tile + r * tile_cols + v * F32::width;
+            float* at = tile + r * stride + v * F32::width;
             (accumulate ? add(F32::load(at), sums[r][v]) : sums[r][v]).store(at);
         }
     }
@@ -62,7 +62,7 @@ constexpr int chain_length = 128;
 
 [[maybe_unused]] void score_codes(const void* row_side, const void* col_side,
                                   std::ptrdiff_t panel_bytes, int depth, const std::int32_t* start,
-                                  bool accumulate, void* to) noexcept {
+                                  bool accumulate, void* to, std::ptrdiff_t stride) noexcept {
     constexpr int row_bytes = packing_block / panel_rows, word = 4, words = row_bytes / word;
     constexpr int col_bytes = panel_rows * word;  // a word of every row of a panel
     const char* rows = static_cast<const char*>(row_side);
@@ -71,8 +71,8 @@ constexpr int chain_length = 128;
     I32 sums[tile_rows][vectors_per_row];
     for (int r = 0; r < tile_rows; ++r) {
         for (int v = 0; v < vectors_per_row; ++v) {
-            sums[r][v] = accumulate ? I32::load(tile + r * tile_cols + v * I32::width)
-                                    : I32::fill(start[r]);
+            sums[r][v] =
+                accumulate ? I32::load(tile + r * stride + v * I32::width) : I32::fill(start[r]);
         }
     }
     for (int k = 0; k < depth; k += row_bytes, rows += packing_block, cols += packing_block) {
@@ -95,7 +95,7 @@ constexpr int chain_length = 128;
     }
     for (int r = 0; r < tile_rows; ++r) {
         for (int v = 0; v < vectors_per_row; ++v) {
-            sums[r][v].store(tile + r * tile_cols + v * I32::width);
+            sums[r][v].store(tile + r * stride + v * I32::width);
         }
     }
 }
@@ -116,9 +116,9 @@ bool compare_as(const void* scores, const TileSide& rows, const TileSide& cols,
             const int at = r * cols_of_tile + c;
             F32 score = F32::zero();
             if constexpr (codes) {
-                score = mul(mul(F32::from_int32(static_cast<const std::int32_t*>(scores) + at),
-                                col_scale),
-                            F32::broadcast(rows.scale + r));
+                score = mul(
+                    mul(F32::from_int32(static_cast<const std::int32_t*>(scores) + at), col_scale),
+                    F32::broadcast(rows.scale + r));
             } else {
                 score = F32::load(static_cast<const float*>(scores) + at);
             }
@@ -231,6 +231,79 @@ void exact_sums(const double* x, const double* y, std::ptrdiff_t stride, int cou
                                                 nullptr,
                                                 nullptr};
 
+// Rows of float32 as they lie, four at a time.
+template <bool squares>
+void exact_sums_float32(const double* x, const void* const* rows, int count, std::int64_t dim,
+                        double* out) noexcept {
+    constexpr int together = 4, bytes = 4;
+    const std::int64_t whole = dim / lanes * lanes;
+    for (int i = 0; i < count; i += together) {
+        const int width = count - i < together ? count - i : together;
+        const char* y[together];
+        for (int j = 0; j < together; ++j) {
+            y[j] = static_cast<const char*>(rows[i + (j < width ? j : 0)]);
+        }
+        F64x8 sums[together];
+        for (int j = 0; j < together; ++j) sums[j] = F64x8::zero();
+        for (std::int64_t k = 0; k < whole; k += lanes) {
+            const F64x8 xk = F64x8::load(x + k);
+            for (int j = 0; j < together; ++j) {
+                sums[j] = accumulate_term<squares>(sums[j], xk, widen8_float32(y[j] + k * bytes));
+            }
+        }
+        for (int j = 0; j < width; ++j) {
+            if (whole < dim) {
+                char rest[lanes * bytes] = {};
+                for (std::int64_t b = 0; b < (dim - whole) * bytes; ++b) {
+                    rest[b] = y[j][whole * bytes + b];
+                }
+                sums[j] =
+                    accumulate_term<squares>(sums[j], F64x8::load(x + whole), widen8_float32(rest));
+            }
+            out[i + j] = reduce(sums[j]);
+        }
+    }
+}
+
+// Of F32::width scores: g, and (g - origin) * per_score from 0 to `last`.
+struct Places {
+    F32 value, place;
+};
+inline Places places_of(const float* scores, const float* bias, const Buckets& buckets,
+                        const float& last) {
+    const F32 value =
+        sub(sub(F32::load(scores), F32::broadcast(&buckets.row_bias)), F32::load(bias));
+    const F32 place =
+        mul(sub(value, F32::broadcast(&buckets.origin)), F32::broadcast(&buckets.per_score));
+    return {value, min(max(place, F32::zero()), F32::broadcast(&last))};
+}
+
+int sift(const float* scores, const float* bias, int count, const Buckets& buckets,
+         const float* limits, std::int32_t* places) noexcept {
+    const float last = static_cast<float>(buckets.count - 1);
+    int found = 0;
+    for (int i = 0; i < count; i += F32::width) {
+        const Places at = places_of(scores + i, bias + i, buckets, last);
+        std::uint64_t bits = at_least(at.value, F32::gather(limits, I32::truncate(at.place)));
+        for (; bits != 0; bits &= bits - 1) {
+            const int place = i + __builtin_ctzll(bits);
+            if (place < count) places[found++] = place;
+        }
+    }
+    return found;
+}
+
+void sort_out(const float* scores, const float* bias, int count, const Buckets& buckets,
+              std::int32_t* numbers) noexcept {
+    constexpr float parts = 1 << bucket_fraction;
+    Buckets scaled = buckets;
+    scaled.per_score *= parts;
+    const float last = static_cast<float>(buckets.count) * parts - 1.0f;
+    for (int i = 0; i < count; i += F32::width) {
+        I32::truncate(places_of(scores + i, bias + i, scaled, last).place).store(numbers + i);
+    }
+}
+
 constexpr KernelSet make_kernel_set(const char* name, const Scorer& fine, const Scorer& coarse,
                                     int coarse_pays_from) {
     return {name,
@@ -242,7 +315,11 @@ constexpr KernelSet make_kernel_set(const char* name, const Scorer& fine, const 
             widen<4, widen8_float32>,
             widen<8, widen8_float64>,
             exact_sums<false>,
-            exact_sums<true>};
+            exact_sums<true>,
+            exact_sums_float32<false>,
+            exact_sums_float32<true>,
+            sift,
+            sort_out};
 }
 
 }  // namespace

@@ -20,7 +20,6 @@ namespace {
 
 constexpr int amx_rows = 32, amx_cols = 64;
 constexpr int row_bytes = packing_block / panel_rows;
-constexpr int scores_stride = amx_cols * 4;  // float or int32
 
 // All eight registers as 16 rows of 64 bytes. A constant in memory: gcc 12 does not know that
 // loading it reads more than its first word (https://gcc.gnu.org/bugzilla/show_bug.cgi?id=114098).
@@ -36,12 +35,12 @@ void acquire_tiles() noexcept { _tile_loadconfig(&tile_configuration); }
 void release_tiles() noexcept { _tile_release(); }
 
 // Registers 0 to 3 are the scores of 32 rows and 32 columns; 4 and 5 hold rows, 6 and 7 columns.
-void begin_scores(const char* scores, bool accumulate) noexcept {
+void begin_scores(const char* scores, std::ptrdiff_t stride, bool accumulate) noexcept {
     if (accumulate) {
-        _tile_loadd(0, scores, scores_stride);
-        _tile_loadd(1, scores + 64, scores_stride);
-        _tile_loadd(2, scores + 16 * scores_stride, scores_stride);
-        _tile_loadd(3, scores + 16 * scores_stride + 64, scores_stride);
+        _tile_loadd(0, scores, stride);
+        _tile_loadd(1, scores + 64, stride);
+        _tile_loadd(2, scores + 16 * stride, stride);
+        _tile_loadd(3, scores + 16 * stride + 64, stride);
     } else {
         _tile_zero(0);
         _tile_zero(1);
@@ -49,20 +48,22 @@ void begin_scores(const char* scores, bool accumulate) noexcept {
         _tile_zero(3);
     }
 }
-void end_scores(char* scores) noexcept {
-    _tile_stored(0, scores, scores_stride);
-    _tile_stored(1, scores + 64, scores_stride);
-    _tile_stored(2, scores + 16 * scores_stride, scores_stride);
-    _tile_stored(3, scores + 16 * scores_stride + 64, scores_stride);
+void end_scores(char* scores, std::ptrdiff_t stride) noexcept {
+    _tile_stored(0, scores, stride);
+    _tile_stored(1, scores + 64, stride);
+    _tile_stored(2, scores + 16 * stride, stride);
+    _tile_stored(3, scores + 16 * stride + 64, stride);
 }
 
 void score_code_tiles(const void* row_side, const void* col_side, std::ptrdiff_t panel_bytes,
-                      int depth, const std::int32_t*, bool accumulate, void* tile) noexcept {
+                      int depth, const std::int32_t*, bool accumulate, void* tile,
+                      std::ptrdiff_t tile_stride) noexcept {
     const char* rows = static_cast<const char*>(row_side);
     char* scores = static_cast<char*>(tile);
+    const std::ptrdiff_t stride = tile_stride * 4;  // of float or int32
     for (int half = 0; half < 2; ++half, scores += 128) {
         const char* cols = static_cast<const char*>(col_side) + 2 * half * panel_bytes;
-        begin_scores(scores, accumulate);
+        begin_scores(scores, stride, accumulate);
         const int bytes = depth / 64 * packing_block;
         for (int at = 0; at < bytes; at += packing_block) {
             _tile_loadd(4, rows + at, row_bytes);
@@ -74,19 +75,21 @@ void score_code_tiles(const void* row_side, const void* col_side, std::ptrdiff_t
             _tile_dpbssd(2, 5, 6);
             _tile_dpbssd(3, 5, 7);
         }
-        end_scores(scores);
+        end_scores(scores, stride);
     }
 }
 
 // (high + low) · (high + low) without low · low.
 void score_pair_tiles(const void* row_side, const void* col_side, std::ptrdiff_t panel_bytes,
-                      int depth, const std::int32_t*, bool accumulate, void* tile) noexcept {
+                      int depth, const std::int32_t*, bool accumulate, void* tile,
+                      std::ptrdiff_t tile_stride) noexcept {
     constexpr int low = packing_block;
     const char* rows = static_cast<const char*>(row_side);
     char* scores = static_cast<char*>(tile);
+    const std::ptrdiff_t stride = tile_stride * 4;  // of float or int32
     for (int half = 0; half < 2; ++half, scores += 128) {
         const char* cols = static_cast<const char*>(col_side) + 2 * half * panel_bytes;
-        begin_scores(scores, accumulate);
+        begin_scores(scores, stride, accumulate);
         const int bytes = depth / 32 * 2 * packing_block;
         for (int at = 0; at < bytes; at += 2 * packing_block) {
             const char *row0 = rows + at, *row1 = rows + panel_bytes + at;
@@ -112,7 +115,7 @@ void score_pair_tiles(const void* row_side, const void* col_side, std::ptrdiff_t
             _tile_dpbf16ps(2, 5, 6);
             _tile_dpbf16ps(3, 5, 7);
         }
-        end_scores(scores);
+        end_scores(scores, stride);
     }
 }
 

@@ -8,6 +8,19 @@ namespace {
 
 constexpr int tile_rows = 4, tile_cols = 16;
 
+struct F32;
+
+struct I32 {
+    static constexpr int width = 8;
+    __m256i v;
+    static I32 load(const std::int32_t* p) {
+        return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))};
+    }
+    static I32 fill(std::int32_t value) { return {_mm256_set1_epi32(value)}; }
+    static I32 truncate(F32 a);
+    void store(std::int32_t* p) const { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
+};
+
 struct F32 {
     static constexpr int width = 8;
     __m256 v;
@@ -17,8 +30,14 @@ struct F32 {
     static F32 from_int32(const std::int32_t* p) {
         return {_mm256_cvtepi32_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
     }
+    static F32 gather(const float* table, I32 index) {
+        return {_mm256_i32gather_ps(table, index.v, 4)};
+    }
     void store(float* p) const { _mm256_storeu_ps(p, v); }
 };
+inline I32 I32::truncate(F32 a) { return {_mm256_cvttps_epi32(a.v)}; }
+inline F32 min(F32 a, F32 b) { return {_mm256_min_ps(a.v, b.v)}; }
+inline F32 max(F32 a, F32 b) { return {_mm256_max_ps(a.v, b.v)}; }
 inline F32 fma(F32 a, F32 b, F32 c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
 inline F32 add(F32 a, F32 b) { return {_mm256_add_ps(a.v, b.v)}; }
 inline F32 mul(F32 a, F32 b) { return {_mm256_mul_ps(a.v, b.v)}; }
@@ -57,26 +76,12 @@ inline double reduce(F64x8 a) {
     return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
 }
 
-struct I32 {
-    static constexpr int width = 8;
-    __m256i v;
-    static I32 load(const std::int32_t* p) {
-        return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))};
-    }
-    static I32 fill(std::int32_t value) { return {_mm256_set1_epi32(value)}; }
-    void store(std::int32_t* p) const {
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v);
-    }
-};
-
 struct Codes {
     __m256i v;
     static Codes load(const void* p) {
         return {_mm256_loadu_si256(static_cast<const __m256i*>(p))};
     }
-    static Codes broadcast(const void* p) {
-        return {_mm256_broadcastd_epi32(_mm_loadu_si32(p))};
-    }
+    static Codes broadcast(const void* p) { return {_mm256_broadcastd_epi32(_mm_loadu_si32(p))}; }
 };
 
 // Unsigned columns times signed rows, two products added up in int16: with 63 levels two such sums

@@ -9,6 +9,17 @@
 namespace tripletmine {
 namespace {
 
+struct F32;
+
+struct I32 {
+    static constexpr int width = 16;
+    __m512i v;
+    static I32 load(const std::int32_t* p) { return {_mm512_loadu_si512(p)}; }
+    static I32 fill(std::int32_t value) { return {_mm512_set1_epi32(value)}; }
+    static I32 truncate(F32 a);
+    void store(std::int32_t* p) const { _mm512_storeu_si512(p, v); }
+};
+
 struct F32 {
     static constexpr int width = 16;
     __m512 v;
@@ -18,12 +29,18 @@ struct F32 {
     static F32 from_int32(const std::int32_t* p) {
         return {_mm512_cvtepi32_ps(_mm512_loadu_si512(p))};
     }
+    static F32 gather(const float* table, I32 index) {
+        return {_mm512_i32gather_ps(index.v, table, 4)};
+    }
     void store(float* p) const { _mm512_storeu_ps(p, v); }
 };
+inline I32 I32::truncate(F32 a) { return {_mm512_cvttps_epi32(a.v)}; }
 inline F32 fma(F32 a, F32 b, F32 c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
 inline F32 add(F32 a, F32 b) { return {_mm512_add_ps(a.v, b.v)}; }
 inline F32 mul(F32 a, F32 b) { return {_mm512_mul_ps(a.v, b.v)}; }
 inline F32 sub(F32 a, F32 b) { return {_mm512_sub_ps(a.v, b.v)}; }
+inline F32 min(F32 a, F32 b) { return {_mm512_min_ps(a.v, b.v)}; }
+inline F32 max(F32 a, F32 b) { return {_mm512_max_ps(a.v, b.v)}; }
 inline std::uint64_t at_least(F32 a, F32 b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_GE_OQ); }
 inline std::uint64_t at_most(F32 a, F32 b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_LE_OQ); }
 
@@ -53,14 +70,6 @@ inline F64x8 widen8_bfloat16(const void* p) noexcept {
     const __m256i bits = _mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16);
     return {_mm512_cvtps_pd(_mm256_castsi256_ps(bits))};
 }
-
-struct I32 {
-    static constexpr int width = 16;
-    __m512i v;
-    static I32 load(const std::int32_t* p) { return {_mm512_loadu_si512(p)}; }
-    static I32 fill(std::int32_t value) { return {_mm512_set1_epi32(value)}; }
-    void store(std::int32_t* p) const { _mm512_storeu_si512(p, v); }
-};
 
 struct Codes {
     __m512i v;

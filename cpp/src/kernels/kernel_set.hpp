@@ -25,6 +25,7 @@ inline constexpr int panel_rows = 16;
 inline constexpr int packing_block = 1024;
 inline constexpr int max_tile_rows = 32;
 inline constexpr int max_tile_cols = 64;  // a row of a tile is one 64-bit mask
+inline constexpr int max_register = 16;
 inline constexpr int tile_granule = 192;  // a multiple of every tile's sides
 
 // float64 scratch rows are padded with zeros to a multiple of the eight partial sums.
@@ -64,17 +65,19 @@ struct Scorer {
     int levels;         // of int8 codes
     int offset;         // int8: added to every code on the column side
 
-    // tile[r * tile_cols + c] (+)= sum over k < depth of rows[k, r] * cols[k, c], as float (as
-    // int32 for int8, exactly). `rows` points at the first of tile_rows neighbours of the row side,
+    // tile[r * stride + c] (+)= sum over k < depth of rows[k, r] * cols[k, c], as float (as int32
+    // for int8, exactly). `rows` points at the first of tile_rows neighbours of the row side,
     // `cols` at the first panel of the column side; panels lie `panel_bytes` apart. float32: one
     // chain of additions in order of k (fused where the set fuses; one more rounding where it does
     // not), then one addition to what is there. int8 sums begin at start[r], which takes the offset
     // back, unless they accumulate.
     void (*score)(const void* rows, const void* cols, std::ptrdiff_t panel_bytes, int depth,
-                  const std::int32_t* start, bool accumulate, void* tile) noexcept;
+                  const std::int32_t* start, bool accumulate, void* tile,
+                  std::ptrdiff_t stride) noexcept;
 
-    // Bit c of masks[r] says that (r, c) is interesting to its row or to its column. Returns
-    // whether any is. Without `banded` the widths and ceilings are not read.
+    // Of a tile whose rows lie tile_cols apart: bit c of masks[r] says that (r, c) is interesting
+    // to its row or to its column. Returns whether any is. Without `banded` the widths and ceilings
+    // are not read.
     bool (*compare)(const void* tile, const TileSide& rows, const TileSide& cols, Sign sign,
                     bool banded, std::uint64_t* masks) noexcept;
 
@@ -86,6 +89,16 @@ struct Scorer {
     void (*acquire)() noexcept;
     void (*release)() noexcept;
 };
+
+// A row sorts its scores into buckets, one score after the other: with g = (score - row_bias) -
+// bias of the column, g lies in the bucket (g - origin) * per_score, rounded down, or in the first
+// or the last one if it is beyond them.
+struct Buckets {
+    float row_bias, origin, per_score;
+    std::int32_t count;
+};
+inline constexpr int bucket_fraction = 13;    // bits
+inline constexpr int most_buckets = 1 << 11;  // number and fraction are exact in float32
 
 struct KernelSet {
     const char* name;
@@ -105,6 +118,20 @@ struct KernelSet {
                       std::int64_t padded_dim, double* out) noexcept;
     void (*exact_squares)(const double* x, const double* y, std::ptrdiff_t stride, int count,
                           std::int64_t padded_dim, double* out) noexcept;
+    // The same against rows of `dim` float32 elements, which lie anywhere.
+    void (*exact_dot_float32)(const double* x, const void* const* rows, int count, std::int64_t dim,
+                              double* out) noexcept;
+    void (*exact_squares_float32)(const double* x, const void* const* rows, int count,
+                                  std::int64_t dim, double* out) noexcept;
+
+    // Both read `scores` and `bias` (and sort_out writes) in whole registers: up to max_register
+    // elements beyond the end.
+    // The places i < count, ascending, with g_i >= limits[its bucket]; returns how many.
+    int (*sift)(const float* scores, const float* bias, int count, const Buckets& buckets,
+                const float* limits, std::int32_t* places) noexcept;
+    // The bucket of every g_i, as a number with bucket_fraction bits of where in it.
+    void (*sort_out)(const float* scores, const float* bias, int count, const Buckets& buckets,
+                     std::int32_t* numbers) noexcept;
 };
 
 }  // namespace tripletmine

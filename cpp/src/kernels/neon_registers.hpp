@@ -11,6 +11,17 @@ namespace {
 
 constexpr int tile_rows = 4, tile_cols = 16;
 
+struct F32;
+
+struct I32 {
+    static constexpr int width = 4;
+    int32x4_t v;
+    static I32 load(const std::int32_t* p) { return {vld1q_s32(p)}; }
+    static I32 fill(std::int32_t value) { return {vdupq_n_s32(value)}; }
+    static I32 truncate(F32 a);
+    void store(std::int32_t* p) const { vst1q_s32(p, v); }
+};
+
 struct F32 {
     static constexpr int width = 4;
     float32x4_t v;
@@ -18,8 +29,17 @@ struct F32 {
     static F32 load(const float* p) { return {vld1q_f32(p)}; }
     static F32 broadcast(const float* p) { return {vld1q_dup_f32(p)}; }
     static F32 from_int32(const std::int32_t* p) { return {vcvtq_f32_s32(vld1q_s32(p))}; }
+    static F32 gather(const float* table, I32 index) {
+        const float lanes_of[4] = {
+            table[vgetq_lane_s32(index.v, 0)], table[vgetq_lane_s32(index.v, 1)],
+            table[vgetq_lane_s32(index.v, 2)], table[vgetq_lane_s32(index.v, 3)]};
+        return {vld1q_f32(lanes_of)};
+    }
     void store(float* p) const { vst1q_f32(p, v); }
 };
+inline I32 I32::truncate(F32 a) { return {vcvtq_s32_f32(a.v)}; }
+inline F32 min(F32 a, F32 b) { return {vminq_f32(a.v, b.v)}; }
+inline F32 max(F32 a, F32 b) { return {vmaxq_f32(a.v, b.v)}; }
 inline F32 fma(F32 a, F32 b, F32 c) { return {vfmaq_f32(c.v, a.v, b.v)}; }
 inline F32 add(F32 a, F32 b) { return {vaddq_f32(a.v, b.v)}; }
 inline F32 mul(F32 a, F32 b) { return {vmulq_f32(a.v, b.v)}; }
@@ -79,14 +99,6 @@ inline F64x8 widen8_bfloat16(const void* p) noexcept {
     return widen_floats(vreinterpretq_f32_u32(vshll_n_u16(vget_low_u16(bits), 16)),
                         vreinterpretq_f32_u32(vshll_n_u16(vget_high_u16(bits), 16)));
 }
-
-struct I32 {
-    static constexpr int width = 4;
-    int32x4_t v;
-    static I32 load(const std::int32_t* p) { return {vld1q_s32(p)}; }
-    static I32 fill(std::int32_t value) { return {vdupq_n_s32(value)}; }
-    void store(std::int32_t* p) const { vst1q_s32(p, v); }
-};
 
 struct Codes {
     int8x16_t v;

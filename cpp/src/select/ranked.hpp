@@ -35,6 +35,9 @@ public:
           expected_counts_(static_cast<std::size_t>(rows)),
           expected_(static_cast<std::size_t>(rows * k)) {}
 
+    // How many candidates a row holds in the end, at most.
+    std::int64_t most() const { return k_; }
+
     // Whether any row refuses candidates for being too good.
     bool banded() const {
         return std::any_of(ranges_.begin(), ranges_.end(), [](const Range& range) {
