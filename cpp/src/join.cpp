@@ -184,7 +184,7 @@ Choice Join::succeed(const Choice& positives, std::int64_t k, const Range& range
     const Pairing pairing = packed(Precision::fine);
     BlockSweep<Successors> sweep(team_, kernels_, pairing, Relation::negatives);
     decided_ += sweep.run(
-        [&](std::int64_t row, int) {
+        [&](std::int64_t row, float widest, int) {
             const auto own = positives.of(row);
             std::vector<std::int64_t>& order = orders[static_cast<std::size_t>(row)];
             order.resize(own.size());
@@ -197,7 +197,7 @@ Choice Join::succeed(const Choice& positives, std::int64_t k, const Range& range
             for (const std::int64_t i : order) {
                 thresholds.push_back(own[static_cast<std::size_t>(i)].distance);
             }
-            return Successors(space_, std::move(thresholds), k, range);
+            return Successors(space_, std::move(thresholds), k, range, widest);
         },
         [&](std::int64_t row, Successors& successors, int) {
             std::vector<std::int64_t>& order = orders[static_cast<std::size_t>(row)];
@@ -216,10 +216,10 @@ void Join::count_negatives(const std::function<std::vector<double>(std::int64_t)
     const Pairing pairing = packed(Precision::fine);
     BlockSweep<Counts> sweep(team_, kernels_, pairing, Relation::negatives);
     decided_ += sweep.run(
-        [&](std::int64_t row, int) {
+        [&](std::int64_t row, float widest, int) {
             std::vector<double> distances = thresholds(row);
             std::sort(distances.begin(), distances.end());
-            return Counts(space_, std::move(distances));
+            return Counts(space_, std::move(distances), widest);
         },
         [&](std::int64_t row, Counts& counts, int) {
             counts.accumulate();

@@ -91,14 +91,17 @@ Operand::Operand(Team& team, const Dataset& dataset, const KernelSet& kernels, c
       depth_(round_up(dataset.dim(), scorer.depth_step)),
       padded_size_(round_up(dataset.size(), tile_granule)),
       panels_(keep ? bytes(dataset.size(), dataset.dim(), scorer) : 0),
-      near_bias_(padded_size_),
-      far_bias_(padded_size_),
-      width_(padded_size_),
-      scale_(padded_size_) {
+      near_bias_(padded_size_ + max_register),
+      far_bias_(padded_size_ + max_register),
+      middle_(padded_size_ + max_register),
+      width_(padded_size_ + max_register),
+      scale_(padded_size_ + max_register) {
     const std::int64_t panels = padded_size_ / panel_rows;
     const std::int64_t tasks = (panels + panels_per_task - 1) / panels_per_task;
-    for (std::int64_t position = dataset.size(); position < padded_size_; ++position) {
+    for (std::int64_t position = dataset.size(); position < padded_size_ + max_register;
+         ++position) {
         near_bias_.data()[position] = far_bias_.data()[position] = INFINITY;
+        middle_.data()[position] = INFINITY;
         width_.data()[position] = scale_.data()[position] = 0.0f;
     }
     team.for_each(tasks, [&](std::int64_t task, int) {
@@ -262,6 +265,7 @@ void Operand::bound_row(std::int64_t position, const Scratch& scratch) {
     near_bias_.data()[position] = ScoreSpace::round_down(b - error);
     far_bias_.data()[position] = ScoreSpace::round_down(-b - error);
     width_.data()[position] = -ScoreSpace::round_down(-2.0 * error);
+    middle_.data()[position] = static_cast<float>(b);
     scale_.data()[position] = scratch.scale;
 }
 

@@ -82,6 +82,8 @@ public:
         return (sign == Sign::nearest ? near_bias_ : far_bias_).data();
     }
     const float* width() const { return width_.data(); }
+    // What is taken off a score for its best estimate, halfway between its bounds.
+    const float* middle() const { return middle_.data(); }
     const float* scale() const { return scale_.data(); }
     std::int64_t padded_size() const { return padded_size_; }
     bool kept() const { return keep_; }
@@ -104,7 +106,7 @@ private:
     bool keep_;
     std::int64_t depth_, padded_size_;
     Buffer<std::byte> panels_;
-    Buffer<float> near_bias_, far_bias_, width_, scale_;
+    Buffer<float> near_bias_, far_bias_, middle_, width_, scale_;
 };
 
 }  // namespace tripletmine

@@ -97,7 +97,7 @@ private:
 
     // A few pairs for each candidate of the answer, within some megabytes.
     static std::size_t room_for_undecided(std::int64_t candidates) {
-        constexpr std::int64_t least = 1 << 16, most = 1 << 20;
+        constexpr std::int64_t least = 1 << 18, most = 1 << 20;
         return static_cast<std::size_t>(std::clamp(4 * candidates, least, most));
     }
     void prepare(Worker& worker) const;

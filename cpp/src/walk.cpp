@@ -1,6 +1,7 @@
 #include "walk.hpp"
 
 #include <algorithm>
+#include <numeric>
 
 namespace tripletmine {
 namespace {
@@ -40,7 +41,33 @@ Walk::Walk(Team& team, const Pairing& pairing, Relation relation, const WalkPlan
         const bool same = p > 0 && rows.label(p) == rows.label(p - 1);
         classes_[p] = same ? classes_[p - 1] : pairing.cols->class_of(rows.label(p));
     }
+    index_groups();
     plan_tasks();
+}
+
+void Walk::index_groups() {
+    const Dataset& cols = *pairing_.cols;
+    if (!cols.grouped()) return;
+    by_group_.resize(static_cast<std::size_t>(cols.size()));
+    std::iota(by_group_.begin(), by_group_.end(), std::int64_t{0});
+    std::sort(by_group_.begin(), by_group_.end(), [&](std::int64_t a, std::int64_t b) {
+        return cols.group(a) != cols.group(b) ? cols.group(a) < cols.group(b) : a < b;
+    });
+}
+
+// The part of a tile's scores that begins with element k.
+void Walk::score(const RowSide& rows, std::int64_t row, const std::byte* cols, std::int64_t k,
+                 float* scores, std::int64_t stride) const {
+    const Operand& operand = *pairing_.row_operand;
+    const Scorer& scorer = operand.scorer();
+    const std::int64_t lane = row % panel_rows;
+    const std::int64_t skipped = k * panel_rows * operand.element_bytes();
+    const std::byte* from =
+        rows.panels + row / panel_rows * operand.panel_bytes() + lane * operand.row_bytes();
+    const auto depth =
+        static_cast<int>(std::min<std::int64_t>(scorer.longest_depth, operand.depth() - k));
+    scorer.score(from + skipped, cols + skipped, operand.panel_bytes(), depth,
+                 rows.start.data() + row, k > 0, scores, stride);
 }
 
 void Walk::plan_tasks() {

@@ -1,11 +1,13 @@
-// Walk: the only loop over tiles. Scores the pairs of a Pairing approximately, tile by tile, and
-// hands each tile to whoever wants to know: Sweep (shared rows) or BlockSweep (rows of its own).
+// Walk: the only loop over tiles. Scores the pairs of a Pairing approximately and hands the scores
+// to whoever wants to know: tile by tile to Sweep (shared rows), row by row to BlockSweep (rows of
+// its own).
 //
 //   for each task (a block of rows × a run of columns)           any thread, any order
-//     for each strip of tile_cols columns
-//       begin(strip)
-//       for each tile of tile_rows rows
-//         visit(strip, tile)   its scores, while they are in the cache
+//     run                                      run_rows
+//       for each strip of tile_cols columns      for each chunk of columns
+//         begin(strip)                             score all tiles
+//         for each tile of tile_rows rows          for each row
+//           visit(strip, tile)                       visit(row, columns, scores)
 //
 // Knows schedule, blocking and relation; knows no strategy.
 #pragma once
@@ -89,10 +91,25 @@ public:
     template <typename Begin, typename Visit>
     void run(const Task& task, int worker, Scratch& scratch, Begin begin, Visit visit);
 
+    // Calls visit(row, cols, scores) for runs of columns with which the row may be paired (groups
+    // left out too); scores[0] is that of cols.begin.
+    template <typename Visit>
+    void run_rows(const Task& task, int worker, Scratch& scratch, Visit visit);
+
     // The columns of a strip with which the row may be paired, as bits.
     std::uint64_t allowed(std::int64_t row, const Strip& strip) const;
 
 private:
+    // Columns that run_rows takes at once: their scores stay in the second-level cache.
+    static constexpr std::int64_t chunk_cols = 8 * tile_granule;
+
+    void index_groups();
+    template <typename Visit>
+    void each_of_group(std::int64_t row, const Interval& cols, Visit visit) const;
+    void score(const RowSide& rows, std::int64_t row, const std::byte* cols, std::int64_t k,
+               float* scores, std::int64_t stride) const;
+    template <typename Visit>
+    void visit_allowed(std::int64_t row, const Interval& cols, Visit visit) const;
     void plan_tasks();
     Interval cols_of(std::int64_t row_begin, std::int64_t row_end) const;
     bool relevant(std::int64_t row_begin, std::int64_t row_end, std::int64_t col_begin,
@@ -103,7 +120,8 @@ private:
     Pairing pairing_;
     const Relation relation_;
     const WalkPlan plan_;
-    std::vector<Interval> classes_;  // of each row: the columns that share its label
+    std::vector<Interval> classes_;       // of each row: the columns that share its label
+    std::vector<std::int64_t> by_group_;  // positions of the columns, sorted by (group, position)
     std::vector<Task> tasks_;
 };
 
@@ -125,41 +143,108 @@ private:
 
 template <typename Begin, typename Visit>
 void Walk::run(const Task& task, int worker, Scratch& scratch, Begin begin, Visit visit) {
-    const Operand &row_operand = *pairing_.row_operand, &col_operand = *pairing_.col_operand;
     const Scorer& scorer = pairing_.scorer();
     const ScoringThread scoring(scorer);
-    const std::int64_t depth = row_operand.depth(), step = scorer.longest_depth;
+    const std::int64_t depth = pairing_.row_operand->depth(), step = scorer.longest_depth;
     const std::int64_t tile_size = scorer.tile_rows * scorer.tile_cols;
-    const std::int64_t element = panel_rows * row_operand.element_bytes();
-    if (scratch.scores.empty())
+    if (scratch.scores.empty()) {
         scratch.scores = Buffer<float>(plan_.rows_per_block * max_tile_cols);
-    row_operand.row_side(task.row_begin, plan_.rows_per_block, scratch.rows);
+    }
+    pairing_.row_operand->row_side(task.row_begin, plan_.rows_per_block, scratch.rows);
     for (std::int64_t c = task.col_begin; c < task.col_end; c += scorer.tile_cols) {
         team_.poll(worker);
         const Strip strip{c, std::min(task.col_end, c + scorer.tile_cols)};
         choose_tiles(task, strip, scratch.tiles);
         if (!scratch.tiles.empty()) {
             begin(strip);
-            const std::byte* cols = col_operand.col_side(c, scorer.tile_cols, scratch.cols);
+            const std::byte* cols =
+                pairing_.col_operand->col_side(c, scorer.tile_cols, scratch.cols);
             // A part of the strip that is taken at once stays in the nearest cache for all tiles;
             // only where there are several do the scores of all tiles have to be kept.
             for (std::int64_t k = 0; k < depth; k += step) {
-                const int part = static_cast<int>(std::min(step, depth - k));
                 float* scores = scratch.scores.data();
                 for (const std::int64_t row : scratch.tiles) {
-                    const std::int64_t at = row - task.row_begin, lane = at % panel_rows;
-                    const std::byte* rows = scratch.rows.panels +
-                                            at / panel_rows * row_operand.panel_bytes() +
-                                            lane * row_operand.row_bytes();
-                    scorer.score(rows + k * element, cols + k * element, row_operand.panel_bytes(),
-                                 part, scratch.rows.start.data() + at, k > 0, scores,
-                                 scorer.tile_cols);
-                    if (k + part == depth) visit(strip, Tile{row, scores});
+                    score(scratch.rows, row - task.row_begin, cols, k, scores, scorer.tile_cols);
+                    if (k + step >= depth) visit(strip, Tile{row, scores});
                     if (depth > step) scores += tile_size;
                 }
             }
         }
         team_.advance(static_cast<double>((task.row_end - task.row_begin) * scorer.tile_cols));
+    }
+}
+
+template <typename Visit>
+void Walk::run_rows(const Task& task, int worker, Scratch& scratch, Visit visit) {
+    const Scorer& scorer = pairing_.scorer();
+    const std::int64_t depth = pairing_.row_operand->depth(), step = scorer.longest_depth;
+    const std::int64_t rows = task.row_end - task.row_begin;
+    if (scratch.scores.empty()) {
+        // Registers at the end of a row reach into the next one, and beyond the last.
+        scratch.scores = Buffer<float>(plan_.rows_per_block * chunk_cols + max_register);
+    }
+    pairing_.row_operand->row_side(task.row_begin, plan_.rows_per_block, scratch.rows);
+    for (std::int64_t begin = task.col_begin; begin < task.col_end; begin += chunk_cols) {
+        const Interval chunk{begin, std::min(task.col_end, begin + chunk_cols)};
+        {
+            const ScoringThread scoring(scorer);
+            for (std::int64_t c = chunk.begin; c < chunk.end; c += scorer.tile_cols) {
+                team_.poll(worker);
+                const std::byte* cols =
+                    pairing_.col_operand->col_side(c, scorer.tile_cols, scratch.cols);
+                for (std::int64_t k = 0; k < depth; k += step) {
+                    for (std::int64_t row = 0; row < rows; row += scorer.tile_rows) {
+                        score(scratch.rows, row, cols, k,
+                              scratch.scores.data() + row * chunk_cols + c - chunk.begin,
+                              chunk_cols);
+                    }
+                }
+            }
+        }
+        for (std::int64_t row = 0; row < rows; ++row) {
+            const float* scores = scratch.scores.data() + row * chunk_cols;
+            visit_allowed(task.row_begin + row, chunk, [&](const Interval& cols) {
+                visit(task.row_begin + row, cols, scores + cols.begin - chunk.begin);
+            });
+            if (row % 8 == 0) team_.poll(worker);
+        }
+        team_.advance(static_cast<double>(rows * chunk.size()));
+    }
+}
+
+// Calls visit(cols) for every run of allowed columns.
+template <typename Visit>
+void Walk::visit_allowed(std::int64_t row, const Interval& cols, Visit visit) const {
+    const Interval same = relation_ == Relation::any ? Interval{cols.begin, cols.begin}
+                                                     : classes_[static_cast<std::size_t>(row)];
+    const Interval own{std::clamp(same.begin, cols.begin, cols.end),
+                       std::clamp(same.end, cols.begin, cols.end)};
+    const auto part = [&](Interval rest) {
+        const auto without = [&](std::int64_t col) {  // cuts one column out
+            if (col < rest.begin || col >= rest.end) return;
+            if (rest.begin < col) visit(Interval{rest.begin, col});
+            rest.begin = col + 1;
+        };
+        each_of_group(row, rest, without);
+        if (rest.size() > 0) visit(rest);
+    };
+    if (relation_ == Relation::positives) return part(own);
+    part({cols.begin, own.begin});
+    part({own.end, cols.end});
+}
+
+// Calls visit(col), ascending, for the columns of an interval that are of the row's group.
+template <typename Visit>
+void Walk::each_of_group(std::int64_t row, const Interval& cols, Visit visit) const {
+    if (by_group_.empty()) return;
+    const std::int64_t group = pairing_.rows->group(row);
+    const auto before = [&](std::int64_t col, std::int64_t first) {
+        const std::int64_t other = pairing_.cols->group(col);
+        return other != group ? other < group : col < first;
+    };
+    auto at = std::lower_bound(by_group_.begin(), by_group_.end(), cols.begin, before);
+    for (; at != by_group_.end() && *at < cols.end && pairing_.cols->group(*at) == group; ++at) {
+        visit(*at);
     }
 }
 
