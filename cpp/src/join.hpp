@@ -30,6 +30,15 @@ private:
     std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
+// The threads of a call whose pairs these are.
+inline int threads_for(const Execution& execution, const Population& rows,
+                       const std::optional<Population>& references) {
+    const MatrixView& cols = references ? references->matrix : rows.matrix;
+    return threads_for(execution.n_threads, static_cast<double>(rows.matrix.rows) *
+                                                static_cast<double>(cols.rows) *
+                                                static_cast<double>(cols.cols));
+}
+
 class Join {
 public:
     Join(Team& team, const KernelSet& kernels, const Population& rows,

@@ -8,7 +8,7 @@ Neighbours nearest(const Population& rows, const std::optional<Population>& refe
                    std::int64_t k, Metric metric, const Execution& execution) {
     const KernelSet& kernels = choose_kernels(execution.instruction_set);
     Neighbours neighbours;
-    run_team(execution.n_threads, execution.monitor, [&](Team& team) {
+    run_team(threads_for(execution, rows, references), execution.monitor, [&](Team& team) {
         const Stopwatch stopwatch;
         std::optional<Population> cols;
         if (references) cols = unlabelled(*references);

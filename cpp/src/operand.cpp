@@ -25,12 +25,6 @@ std::int64_t round_up(std::int64_t value, std::int64_t step) {
     return (value + step - 1) / step * step;
 }
 
-// To the nearest integer, without a call: |value| < 2^51.
-double round_to_integer(double value) {
-    constexpr double shift = 0x1.8p52;
-    return (value + shift) - shift;
-}
-
 // The nearest bfloat16, as a float32.
 float round_to_bfloat16(float value) {
     const auto bits = std::bit_cast<std::uint32_t>(value);
@@ -208,25 +202,10 @@ void Operand::round_row(std::int64_t lane, Scratch& scratch) const {
             for (std::int64_t k = 0; k < dim; ++k) rounded[k] += static_cast<double>(floats[k]);
             break;
         }
-        case Format::int8: {
-            std::int8_t* codes = scratch.codes.data() + lane * depth_;
-            double largest = 0.0;
-            for (std::int64_t k = 0; k < dim; ++k) {
-                largest = std::max(largest, std::abs(exact[k]));
-            }
-            const bool coded = largest >= smallest_coded;
-            scratch.scale = coded ? static_cast<float>(largest / scorer_.levels) : 0.0f;
-            const auto scale = static_cast<double>(scratch.scale);
-            const double inverse = coded ? 1.0 / scale : 0.0;
-            const double most = scorer_.levels;
-            for (std::int64_t k = 0; k < dim; ++k) {
-                const double code =
-                    std::min(most, std::max(-most, round_to_integer(exact[k] * inverse)));
-                codes[k] = static_cast<std::int8_t>(static_cast<std::int32_t>(code));
-                rounded[k] = code * scale;
-            }
+        case Format::int8:
+            scratch.scale = kernels_.encode(exact, dim, scorer_.levels, smallest_coded,
+                                            scratch.codes.data() + lane * depth_, rounded);
             break;
-        }
     }
 }
 

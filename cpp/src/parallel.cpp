@@ -43,6 +43,8 @@ public:
     StandardArithmetic& operator=(const StandardArithmetic&) = delete;
 };
 
+// The clock is looked at once in so many polls, which come every millisecond or more often.
+constexpr std::int64_t polls_per_look = 8;
 constexpr auto tick_interval = std::chrono::milliseconds(50);
 
 struct Stopped {};  // ends a task after another one failed; never leaves this file
@@ -104,11 +106,16 @@ void Team::work(int worker) noexcept {
 
 void Team::poll(int worker) {
     if (stopped_.load(std::memory_order_relaxed)) throw Stopped{};
-    if (worker != 0 || monitor_ == nullptr) return;
+    if (worker != 0 || monitor_ == nullptr || ++polls_ % polls_per_look != 0) return;
     const auto now = std::chrono::steady_clock::now();
     if (now - last_tick_ < tick_interval) return;
     last_tick_ = now;
     monitor_->tick(done_.load(std::memory_order_relaxed), expected_);
+}
+
+int threads_for(int wanted, double multiply_adds) {
+    constexpr double worth_a_team = 5e7;  // less is done before a team has begun
+    return wanted == 0 && multiply_adds < worth_a_team ? 1 : wanted;
 }
 
 void run_team(int n_threads, Monitor* monitor, const std::function<void(Team&)>& program) {

@@ -27,8 +27,8 @@ public:
     // ends the work and is thrown again here.
     void for_each(std::int64_t tasks, const Task& task);
 
-    // To be called by tasks at least every 20 ms: ends the task if the work was stopped, and on the
-    // calling thread lets the monitor look (Ctrl-C, progress).
+    // To be called by tasks every millisecond or so: ends the task if the work was stopped, and on
+    // the calling thread lets the monitor look (Ctrl-C, progress).
     void poll(int worker);
 
     // Progress, in pairs.
@@ -46,6 +46,7 @@ private:
     int size_;
     Monitor* monitor_;
     std::chrono::steady_clock::time_point last_tick_;
+    std::int64_t polls_ = 0;
     double expected_ = 0.0;
     std::atomic<double> done_ = 0.0;
 
@@ -55,6 +56,9 @@ private:
     std::atomic<bool> stopped_ = false;
     std::exception_ptr error_;
 };
+
+// The threads for a call that may choose (wanted == 0): one, if it has little to do.
+int threads_for(int wanted, double multiply_adds);
 
 // Runs program(team) with a team of n_threads (0: default_threads()).
 void run_team(int n_threads, Monitor* monitor, const std::function<void(Team&)>& program);

@@ -58,6 +58,8 @@ public:
           walk_(team, pairing_, relation, plan_shared(pairing_, team.size())),
           selector_(selector),
           banded_(selector.banded()),
+          unconditional_(selector.most() == 1 && selector.unlimited() &&
+                         !pairing_.rows->grouped() && (pairing_.symmetric || !pairing_.self_join)),
           most_undecided_(room_for_undecided(pairing_.rows->size() * selector.most())),
           workers_(static_cast<std::size_t>(team.size())) {
         const std::int64_t rows = pairing_.rows->size();
@@ -106,6 +108,9 @@ private:
     void begin_strip(Worker& worker, const Walk::Strip& strip) const;
     void visit(Worker& worker, int id, const Walk::Strip& strip, const Walk::Tile& tile,
                std::int64_t row_end);
+    static bool is_flood(const std::uint64_t* masks, std::int64_t rows);
+    void raise_floors(Worker& worker, const Walk::Strip& strip, const Walk::Tile& tile,
+                      std::int64_t rows) const;
     void examine(Worker& worker, const Walk::Strip& strip, const Walk::Tile& tile, std::int64_t r,
                  std::uint64_t bits);
     void keep(Worker& worker, std::int64_t row, std::int64_t other, float lower, float upper);
@@ -131,6 +136,8 @@ private:
     Walk walk_;
     Selector& selector_;
     const bool banded_;
+    // Whether any pair of the relation counts, and the best one is all that is asked for.
+    const bool unconditional_;
     // Beyond so many undecided pairs a worker decides them at once.
     const std::size_t most_undecided_;
     std::vector<Worker> workers_;
@@ -222,14 +229,19 @@ void Sweep<Selector>::visit(Worker& worker, int id, const Walk::Strip& strip,
     }
     std::uint64_t masks[max_tile_rows];
     worker.pairs += count * scorer.tile_cols;
-    if (!scorer.compare(
+    const auto compare = [&] {
+        return scorer.compare(
             tile.scores,
             pairing_.row_operand->side(Selector::sign, tile.row_begin, worker.row_floor.data(),
                                        worker.row_ceiling.data()),
             pairing_.col_operand->side(Selector::sign, strip.col_begin, worker.col_floor.data(),
                                        worker.col_ceiling.data()),
-            Selector::sign, banded_, masks)) {
-        return;
+            Selector::sign, banded_, masks);
+    };
+    if (!compare()) return;
+    if (unconditional_ && is_flood(masks, count)) {
+        raise_floors(worker, strip, tile, count);
+        if (!compare()) return;
     }
     for (std::int64_t r = 0; r < count; ++r) {
         if (masks[r] == 0) continue;
@@ -237,6 +249,40 @@ void Sweep<Selector>::visit(Worker& worker, int id, const Walk::Strip& strip,
         if (bits != 0) examine(worker, strip, tile, r, bits);
     }
     if (worker.undecided.size() > most_undecided_) make_room(worker, id);
+}
+
+// Where rows or columns have met few candidates yet, nearly every pair of a tile survives.
+template <typename Selector>
+bool Sweep<Selector>::is_flood(const std::uint64_t* masks, std::int64_t rows) {
+    constexpr int many = 8;  // survivors a row, on average
+    int survivors = 0;
+    for (std::int64_t r = 0; r < rows; ++r) survivors += std::popcount(masks[r]);
+    return survivors > many * rows;
+}
+
+// The best lower bound of every row and column of a tile is a floor, for now in this tile.
+template <typename Selector>
+void Sweep<Selector>::raise_floors(Worker& worker, const Walk::Strip& strip, const Walk::Tile& tile,
+                                   std::int64_t rows) const {
+    const std::int64_t cols = strip.col_end - strip.col_begin;
+    const TileSide side =
+        pairing_.col_operand->side(Selector::sign, strip.col_begin, nullptr, nullptr);
+    for (std::int64_t r = 0; r < rows; ++r) {
+        const std::int64_t row = tile.row_begin + r;
+        const TileSide own = pairing_.row_operand->side(Selector::sign, row, nullptr, nullptr);
+        const std::uint64_t allowed = walk_.allowed(row, strip);
+        float best = worker.row_floor[r];
+        for (std::int64_t c = 0; c < cols; ++c) {
+            const float score = pairing_.score(tile.scores, row, r, strip.col_begin + c, c);
+            const float upper =
+                (Selector::sign == Sign::nearest ? score : -score) - own.bias[0] - side.bias[c];
+            float lower = upper - own.width[0] - side.width[c];
+            lower = allowed >> c & 1 ? lower : -std::numeric_limits<float>::infinity();
+            best = std::max(best, lower);
+            if (pairing_.symmetric) worker.col_floor[c] = std::max(worker.col_floor[c], lower);
+        }
+        worker.row_floor[r] = best;
+    }
 }
 
 template <typename Selector>

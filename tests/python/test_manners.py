@@ -171,8 +171,9 @@ def test_follows_omp_num_threads():
     code = """
         import numpy as np
         import tripletmine
-        print(tripletmine.mine(np.eye(40), [0, 1] * 20).report.threads)
-        print(tripletmine.mine(np.eye(40), [0, 1] * 20, n_threads=2).report.threads)
+        x, labels = np.eye(1000, 64), np.arange(1000) % 2
+        print(tripletmine.mine(x, labels).report.threads)
+        print(tripletmine.mine(x, labels, n_threads=2).report.threads)
     """
     assert run(code, OMP_NUM_THREADS="3").stdout.split() == ["3", "2"]
     assert run(code, OMP_NUM_THREADS="1").stdout.split() == ["1", "2"]
@@ -180,9 +181,15 @@ def test_follows_omp_num_threads():
 
 def test_follows_threadpoolctl():
     threadpoolctl = pytest.importorskip("threadpoolctl")
+    x, labels = np.eye(1000, 64), np.arange(1000) % 2
     for limit in (1, 2, 3):
         with threadpoolctl.threadpool_limits(limits=limit):
-            assert tripletmine.mine(X, LABELS).report.threads == limit
+            assert tripletmine.mine(x, labels).report.threads == limit
+
+
+def test_a_batch_takes_one_thread_unless_told_otherwise():
+    assert tripletmine.mine(X, LABELS).report.threads == 1
+    assert tripletmine.mine(X, LABELS, n_threads=2).report.threads == 2
 
 
 def test_changes_nothing_global():

@@ -4,7 +4,8 @@
 //   F32     a register of F32::width floats: load, store, broadcast, zero, from_int32,
 //           gather (table, I32), fma (a*b+c), add, sub, mul, min, max, and the comparisons at_least
 //           / at_most, which give one bit a lane
-//   F64x8   eight doubles (in one or more registers): load, zero, add, sub, mul, reduce
+//   F64x8   eight doubles (in one or more registers): load, zero, broadcast, add, sub, mul,
+//           max_magnitude, reduce
 //   I32     a register of I32::width int32: load, store, fill, truncate (of an F32)
 //   Codes   as many words of four int8: load, broadcast (of one word)
 //   add_products(sums, col, row, next_col, next_row)   two words of every column times two of a row
@@ -265,6 +266,31 @@ void exact_sums_float32(const double* x, const void* const* rows, int count, std
     }
 }
 
+float encode(const double* row, std::int64_t dim, int levels, double smallest, std::int8_t* codes,
+             double* rounded) noexcept {
+    F64x8 most = F64x8::zero();
+    for (std::int64_t k = 0; k < dim; k += lanes) most = max_magnitude(most, F64x8::load(row + k));
+    double magnitudes[lanes], largest = 0.0;
+    most.store(magnitudes);
+    for (const double magnitude : magnitudes) largest = magnitude > largest ? magnitude : largest;
+    const float scale = largest >= smallest ? static_cast<float>(largest / levels) : 0.0f;
+    // Adding and taking off 1.5 * 2^52 rounds to the nearest integer.
+    const double factor = scale > 0.0f ? 1.0 / static_cast<double>(scale) : 0.0;
+    const F64x8 inverse = F64x8::broadcast(factor), shift = F64x8::broadcast(0x1.8p52);
+    const F64x8 width = F64x8::broadcast(static_cast<double>(scale));
+    for (std::int64_t k = 0; k < dim; k += lanes) {
+        const F64x8 code = sub(add(mul(F64x8::load(row + k), inverse), shift), shift);
+        double integers[lanes];
+        code.store(integers);
+        const int count = dim - k < lanes ? static_cast<int>(dim - k) : static_cast<int>(lanes);
+        for (int i = 0; i < count; ++i) {
+            codes[k + i] = static_cast<std::int8_t>(static_cast<int>(integers[i]));
+        }
+        mul(code, width).store(rounded + k);
+    }
+    return scale;
+}
+
 // Of F32::width scores: g, and (g - origin) * per_score from 0 to `last`.
 struct Places {
     F32 value, place;
@@ -318,6 +344,7 @@ constexpr KernelSet make_kernel_set(const char* name, const Scorer& fine, const 
             exact_sums<true>,
             exact_sums_float32<false>,
             exact_sums_float32<true>,
+            encode,
             sift,
             sort_out};
 }

@@ -55,6 +55,7 @@ inline std::uint64_t at_most(F32 a, F32 b) {
 struct F64x8 {
     __m256d low, high;
     static F64x8 zero() { return {_mm256_setzero_pd(), _mm256_setzero_pd()}; }
+    static F64x8 broadcast(double value) { return {_mm256_set1_pd(value), _mm256_set1_pd(value)}; }
     static F64x8 load(const double* p) { return {_mm256_loadu_pd(p), _mm256_loadu_pd(p + 4)}; }
     void store(double* p) const {
         _mm256_storeu_pd(p, low);
@@ -69,6 +70,11 @@ inline F64x8 sub(F64x8 a, F64x8 b) {
 }
 inline F64x8 mul(F64x8 a, F64x8 b) {
     return {_mm256_mul_pd(a.low, b.low), _mm256_mul_pd(a.high, b.high)};
+}
+inline F64x8 max_magnitude(F64x8 a, F64x8 b) {
+    const __m256d sign = _mm256_set1_pd(-0.0);
+    return {_mm256_max_pd(a.low, _mm256_andnot_pd(sign, b.low)),
+            _mm256_max_pd(a.high, _mm256_andnot_pd(sign, b.high))};
 }
 inline double reduce(F64x8 a) {
     const __m256d four = _mm256_add_pd(a.low, a.high);

@@ -47,12 +47,14 @@ inline std::uint64_t at_most(F32 a, F32 b) { return _mm512_cmp_ps_mask(a.v, b.v,
 struct F64x8 {
     __m512d v;
     static F64x8 zero() { return {_mm512_setzero_pd()}; }
+    static F64x8 broadcast(double value) { return {_mm512_set1_pd(value)}; }
     static F64x8 load(const double* p) { return {_mm512_loadu_pd(p)}; }
     void store(double* p) const { _mm512_storeu_pd(p, v); }
 };
 inline F64x8 add(F64x8 a, F64x8 b) { return {_mm512_add_pd(a.v, b.v)}; }
 inline F64x8 sub(F64x8 a, F64x8 b) { return {_mm512_sub_pd(a.v, b.v)}; }
 inline F64x8 mul(F64x8 a, F64x8 b) { return {_mm512_mul_pd(a.v, b.v)}; }
+inline F64x8 max_magnitude(F64x8 a, F64x8 b) { return {_mm512_max_pd(a.v, _mm512_abs_pd(b.v))}; }
 inline double reduce(F64x8 a) {
     const __m256d four = _mm256_add_pd(_mm512_castpd512_pd256(a.v), _mm512_extractf64x4_pd(a.v, 1));
     const __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));

@@ -124,6 +124,12 @@ struct KernelSet {
     void (*exact_squares_float32)(const double* x, const void* const* rows, int count,
                                   std::int64_t dim, double* out) noexcept;
 
+    // Codes of a row, rounded to the nearest: rounded[k] = code * scale, for the float32 `scale`
+    // that brings the largest magnitude to `levels`. Without one of at least `smallest` all are 0,
+    // and so is the scale, which is returned. Reads and writes padded(dim) elements.
+    float (*encode)(const double* row, std::int64_t dim, int levels, double smallest,
+                    std::int8_t* codes, double* rounded) noexcept;
+
     // Both read `scores` and `bias` (and sort_out writes) in whole registers: up to max_register
     // elements beyond the end.
     // The places i < count, ascending, with g_i >= limits[its bucket]; returns how many.

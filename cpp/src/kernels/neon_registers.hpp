@@ -57,6 +57,10 @@ struct F64x8 {
         const float64x2_t none = vdupq_n_f64(0.0);
         return {{none, none, none, none}};
     }
+    static F64x8 broadcast(double value) {
+        const float64x2_t two = vdupq_n_f64(value);
+        return {{two, two, two, two}};
+    }
     static F64x8 load(const double* p) {
         return {{vld1q_f64(p), vld1q_f64(p + 2), vld1q_f64(p + 4), vld1q_f64(p + 6)}};
     }
@@ -74,6 +78,10 @@ inline F64x8 sub(F64x8 a, F64x8 b) {
 }
 inline F64x8 mul(F64x8 a, F64x8 b) {
     for (int i = 0; i < 4; ++i) a.v[i] = vmulq_f64(a.v[i], b.v[i]);
+    return a;
+}
+inline F64x8 max_magnitude(F64x8 a, F64x8 b) {
+    for (int i = 0; i < 4; ++i) a.v[i] = vmaxq_f64(a.v[i], vabsq_f64(b.v[i]));
     return a;
 }
 inline double reduce(F64x8 a) {

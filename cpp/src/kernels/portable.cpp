@@ -66,6 +66,9 @@ inline std::uint64_t at_most(F32 a, F32 b) { return at_least(b, a); }
 struct F64x8 {
     double v[8];
     static F64x8 zero() { return {}; }
+    static F64x8 broadcast(double value) {
+        return {{value, value, value, value, value, value, value, value}};
+    }
     // A caller's float64 rows may lie at any address.
     static F64x8 load(const double* p) {
         F64x8 r;
@@ -86,6 +89,13 @@ inline F64x8 sub(F64x8 a, F64x8 b) {
 }
 inline F64x8 mul(F64x8 a, F64x8 b) {
     for (int i = 0; i < 8; ++i) a.v[i] = a.v[i] * b.v[i];
+    return a;
+}
+inline F64x8 max_magnitude(F64x8 a, F64x8 b) {
+    for (int i = 0; i < 8; ++i) {
+        const double magnitude = b.v[i] < 0.0 ? -b.v[i] : b.v[i];
+        a.v[i] = a.v[i] > magnitude ? a.v[i] : magnitude;
+    }
     return a;
 }
 inline double reduce(F64x8 a) {

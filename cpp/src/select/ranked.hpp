@@ -38,6 +38,8 @@ public:
     // How many candidates a row holds in the end, at most.
     std::int64_t most() const { return k_; }
 
+    bool unlimited() const { return ranges_.empty(); }
+
     // Whether any row refuses candidates for being too good.
     bool banded() const {
         return std::any_of(ranges_.begin(), ranges_.end(), [](const Range& range) {
