@@ -93,7 +93,7 @@ def mine_negatives(
             queries=len(x),
             short_queries=int(np.count_nonzero(found < num_negatives)),
             negatives=int(found.sum()),
-            **{f"rejected_by_{rule}": count for rule, count in rejected.items()},  # type: ignore[arg-type]
+            **{f"rejected_by_{rule}": count for rule, count in rejected.items()},
             zero_rows=sum(int((sum8(side * side) == 0.0).sum()) for side in (x, y)),
             pairs_considered=pairs,
             pairs_decided=pairs,
