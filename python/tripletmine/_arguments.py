@@ -210,19 +210,7 @@ def negatives_arguments(
     own = _arrays.row_lists("positives", positives, len(x), len(y))
     _arrays.each_once("positives", own)
 
-    num_negatives = _options.integer("num_negatives", num_negatives, 1)
-    range_min = _options.integer("range_min", range_min, 0)
-    if range_max is not None:
-        range_max = _options.integer("range_max", range_max, 1)
-        if range_min >= range_max:
-            raise ValueError(
-                f"range_min: found {range_min} with range_max {range_max}, expected less than it"
-            )
-        if num_negatives > range_max - range_min:
-            raise ValueError(
-                f"num_negatives: found {num_negatives}, expected at most {range_max - range_min}, "
-                f"the ranks from range_min {range_min} to range_max {range_max}"
-            )
+    num_negatives, range_min, range_max = rank_window(num_negatives, range_min, range_max)
     max_score = _options.finite("max_score", max_score)
     min_score = _options.finite("min_score", min_score)
     if max_score is not None and min_score is not None and min_score > max_score:
@@ -262,6 +250,25 @@ def negatives_arguments(
         n_threads=_options.threads(n_threads),
         progress=_options.progress(progress),
     )
+
+
+def rank_window(num_negatives: Any, range_min: Any, range_max: Any) -> tuple[int, int, int | None]:
+    """Check that so many negatives fit in the ranks from ``range_min`` to ``range_max``."""
+    num_negatives = _options.integer("num_negatives", num_negatives, 1)
+    range_min = _options.integer("range_min", range_min, 0)
+    if range_max is None:
+        return num_negatives, range_min, None
+    range_max = _options.integer("range_max", range_max, 1)
+    if range_min >= range_max:
+        raise ValueError(
+            f"range_min: found {range_min} with range_max {range_max}, expected less than it"
+        )
+    if num_negatives > range_max - range_min:
+        raise ValueError(
+            f"num_negatives: found {num_negatives}, expected at most {range_max - range_min}, the "
+            f"ranks from range_min {range_min} to range_max {range_max}"
+        )
+    return num_negatives, range_min, range_max
 
 
 def pair_arguments(
