@@ -146,8 +146,8 @@ def mine_hard_negatives(
 
     Examples
     --------
+    >>> import datasets
     >>> import numpy as np
-    >>> import pytest; datasets = pytest.importorskip("datasets")
     >>> from tripletmine.sentence_transformers import mine_hard_negatives
     >>> pairs = datasets.Dataset.from_dict(
     ...     {"query": ["red", "blue"], "answer": ["rose", "sky"]})
