@@ -140,12 +140,15 @@ void NegativeMiner::run() {
         join_.survey([&](std::int64_t query, int id) { return open(query, id); },
                      [&](std::int64_t query, Window& window, int id) { close(query, window, id); });
     } else {  // nothing has to be known of the candidates before they are drawn
+        team_.expect(static_cast<double>(queries * options_.num_negatives));
         team_.for_each((queries + rows_per_task - 1) / rows_per_task,
                        [&](std::int64_t task, int id) {
                            const std::int64_t end = std::min(queries, (task + 1) * rows_per_task);
-                           for (std::int64_t q = task * rows_per_task; q < end; ++q) {
-                               Window window = open(q, id);
-                               close(q, window, id);
+                           for (std::int64_t query = task * rows_per_task; query < end; ++query) {
+                               Window window = open(query, id);
+                               close(query, window, id);
+                               team_.poll(id);
+                               team_.advance(static_cast<double>(options_.num_negatives));
                            }
                        });
     }

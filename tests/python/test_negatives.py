@@ -184,6 +184,20 @@ def test_random_negatives_are_uniform(range_max):
     assert ((counts[window] - 200.0) ** 2 / 200.0).sum() < 20.5  # the 99.9% quantile
 
 
+@pytest.mark.parametrize("sampling", _options.SAMPLINGS)
+def test_what_progress_raises_stops_the_call(sampling):
+    def stop(done, total):
+        assert 0 <= done <= total
+        raise RuntimeError("enough")
+
+    x = np.random.default_rng(4).normal(size=(20_000, 64)).astype(np.float32)
+    y = np.concatenate([x, x, x])
+    with pytest.raises(RuntimeError, match="enough"):
+        tripletmine.mine_negatives(
+            y, y, None, num_negatives=50, sampling=sampling, progress=stop, n_threads=2
+        )
+
+
 def test_a_negative_zero_score_is_not_returned():
     negatives = tripletmine.mine_negatives([[1.0]], [[1.0], [1.0]], [0], metric="euclidean")
     assert not np.signbit(negatives.scores[0, 0])
