@@ -8,6 +8,7 @@
 #include <cfloat>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <vector>
 
 #include "exact.hpp"
@@ -23,6 +24,7 @@ constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr std::int64_t rows_per_task = 64;
 constexpr std::int64_t steps_between_polls = 4096;
 constexpr std::uint64_t draws_of_negatives = 2;
+constexpr std::int64_t few = 256;  // survivors: more are found soon enough by chance
 
 double score_of(Metric metric, double distance) {
     return (metric == Metric::cosine ? 1.0 : 0.0) - distance;
@@ -121,14 +123,21 @@ void NegativeMiner::plan() {
     // Without rules, all candidates survive.
     if (among_all() && has_rules()) {
         of_all_ = options_.range_max ? ranks(*options_.range_max) : skipped;
-        of_survivors_ = options_.range_max || drawn_from_corpus() ? 0 : first;
-    } else if (drawn_from_corpus()) {
-        of_survivors_ = skipped;
+        of_survivors_ = options_.range_max ? 0 : first;
+    } else if (options_.sampling == Sampling::top) {
+        of_survivors_ = first;
     } else {
-        of_survivors_ = options_.sampling == Sampling::random ? ranks(*options_.range_max) : first;
+        of_survivors_ = options_.range_max ? ranks(*options_.range_max) : skipped;
     }
-    // A draw ends when no survivor is left: it has to know how many there are.
-    count_survivors_ = options_.min_score || (drawn_from_corpus() && has_rules());
+    if (drawn_from_corpus() && has_rules()) {
+        // A draw ends when no survivor is left, so it has to know how many there are; and where
+        // there are few, which.
+        count_survivors_ = true;
+        of_survivors_ =
+            ranks(skipped + std::max(options_.num_negatives,
+                                     std::min(64 * std::min(options_.num_negatives, few), few)));
+    }
+    count_survivors_ = count_survivors_ || options_.min_score.has_value();
 }
 
 void NegativeMiner::run() {
@@ -235,9 +244,7 @@ void NegativeMiner::choose(std::int64_t query, const Window& window, int id) {
     }
     // The survivors in the window.
     const auto all = window.first_of_all(), survivors = window.first_survivors();
-    const auto survives = [&](const Candidate& candidate) {
-        return window.judge(candidate.distance) == Verdict::survivor;
-    };
+    const auto survives = [&](const Candidate& candidate) { return window.survives(candidate); };
     const auto skipped = static_cast<std::size_t>(std::min(options_.range_min, corpus_));
     if (of_survivors_ == 0) {
         for (std::size_t rank = skipped; rank < all.size(); ++rank) {
@@ -274,24 +281,40 @@ void NegativeMiner::draw_from_pool(std::int64_t query, std::vector<Candidate>& p
 void NegativeMiner::draw_from_corpus(std::int64_t query, const Window& window, int id) {
     Worker& worker = workers_[static_cast<std::size_t>(id)];
     const auto excluded = excluded_.of(query);
-    const auto survives = [&](const Candidate& candidate) {
-        return window.judge(candidate.distance) == Verdict::survivor;
+    const auto known = window.first_survivors();
+    const auto skipped = among_all() && has_rules()
+                             ? window.first_of_all()
+                             : known.first(std::min<std::size_t>(known.size(), options_.range_min));
+    const auto survives = [&](const Candidate& candidate) { return window.survives(candidate); };
+    const auto in_window = [&](const Candidate& candidate) {
+        return survives(candidate) && (skipped.empty() || nearer(skipped.back(), candidate));
     };
-    const auto skipped = of_all_ > 0 ? window.first_of_all() : window.first_survivors();
     const std::int64_t survivors =
         has_rules() ? window.count(Verdict::survivor) : candidates(query);
-    const std::int64_t wanted =
-        std::min(options_.num_negatives,
-                 survivors - std::count_if(skipped.begin(), skipped.end(), survives));
+    const std::int64_t left = survivors - std::count_if(skipped.begin(), skipped.end(), survives);
+    const auto wanted = static_cast<std::size_t>(std::min(options_.num_negatives, left));
+
+    // Where survivors are few, most rows are passed over: no distance is computed for them.
+    const bool all_known = survivors == static_cast<std::int64_t>(known.size());
+    std::vector<Candidate> by_row(known.begin(), all_known ? known.end() : known.begin());
+    std::sort(by_row.begin(), by_row.end(),
+              [](const Candidate& a, const Candidate& b) { return a.row < b.row; });
+    const auto candidate_at = [&](std::int64_t row) -> std::optional<Candidate> {
+        if (!all_known) {
+            if (std::binary_search(excluded.begin(), excluded.end(), row)) return std::nullopt;
+            return Candidate{worker.distance(query, row), row};
+        }
+        const auto found =
+            std::lower_bound(by_row.begin(), by_row.end(), row,
+                             [](const Candidate& a, std::int64_t b) { return a.row < b; });
+        if (found == by_row.end() || found->row != row) return std::nullopt;
+        return *found;
+    };
     LazyShuffle shuffle(draws(query), corpus_);
-    for (std::int64_t steps = 1; static_cast<std::int64_t>(worker.chosen.size()) < wanted;
-         ++steps) {
+    for (std::int64_t steps = 1; worker.chosen.size() < wanted && !shuffle.done(); ++steps) {
         if (steps % steps_between_polls == 0) team_.poll(id);
-        const std::int64_t row = shuffle.next();
-        if (std::binary_search(excluded.begin(), excluded.end(), row)) continue;
-        const Candidate candidate{worker.distance(query, row), row};
-        if (!skipped.empty() && !nearer(skipped.back(), candidate)) continue;
-        if (survives(candidate)) worker.chosen.push_back(candidate);
+        const std::optional<Candidate> candidate = candidate_at(shuffle.next());
+        if (candidate && in_window(*candidate)) worker.chosen.push_back(*candidate);
     }
     std::sort(worker.chosen.begin(), worker.chosen.end(), nearer);
 }

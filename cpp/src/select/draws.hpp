@@ -4,7 +4,10 @@
 #pragma once
 
 #include <cstdint>
+#include <numeric>
 #include <unordered_map>
+#include <utility>
+#include <vector>
 
 namespace tripletmine {
 
@@ -44,13 +47,20 @@ private:
     std::uint64_t key_;
 };
 
-// The t-th element of a Fisher–Yates shuffle of 0 ... size-1, for t = 0, 1, 2, ...
+// The t-th element of a Fisher–Yates shuffle of 0 ... size-1, for t = 0, 1, 2, ... As long as few
+// elements have moved, only they are remembered.
 class LazyShuffle {
 public:
     LazyShuffle(const Draws& draws, std::int64_t size) : draws_(draws), size_(size) {}
     bool done() const { return t_ == size_; }
     std::int64_t next() {
+        if (elements_.empty() && t_ > size_ / 32) remember_all();
         const std::int64_t chosen = t_ + draws_(t_, size_ - t_);
+        if (!elements_.empty()) {
+            std::swap(elements_[static_cast<std::size_t>(t_)],
+                      elements_[static_cast<std::size_t>(chosen)]);
+            return elements_[static_cast<std::size_t>(t_++)];
+        }
         const std::int64_t value = at(chosen);
         moved_[chosen] = at(t_);
         ++t_;
@@ -62,11 +72,20 @@ private:
         const auto found = moved_.find(place);
         return found == moved_.end() ? place : found->second;
     }
+    void remember_all() {
+        elements_.resize(static_cast<std::size_t>(size_));
+        std::iota(elements_.begin(), elements_.end(), std::int64_t{0});
+        for (const auto& [place, element] : moved_) {
+            elements_[static_cast<std::size_t>(place)] = element;
+        }
+        moved_.clear();
+    }
 
     Draws draws_;
     std::int64_t size_;
     std::int64_t t_ = 0;
     std::unordered_map<std::int64_t, std::int64_t> moved_;
+    std::vector<std::int64_t> elements_;  // all of them, once more than a few have moved
 };
 
 }  // namespace tripletmine

@@ -93,6 +93,10 @@ public:
         return static_cast<Verdict>(thresholds_.slot(distance));
     }
 
+    bool survives(const Candidate& candidate) const {
+        return judge(candidate.distance) == Verdict::survivor;
+    }
+
     // Takes an excluded one off the counts, which the bounds could not tell from the others.
     void discount(double distance) { --counts_[static_cast<std::size_t>(judge(distance))]; }
 
