@@ -129,15 +129,15 @@ void NegativeMiner::plan() {
     } else {
         of_survivors_ = options_.range_max ? ranks(*options_.range_max) : skipped;
     }
-    if (drawn_from_corpus() && has_rules()) {
-        // A draw ends when no survivor is left, so it has to know how many there are; and where
-        // there are few, which.
-        count_survivors_ = true;
-        of_survivors_ =
-            ranks(skipped + std::max(options_.num_negatives,
-                                     std::min(64 * std::min(options_.num_negatives, few), few)));
+    // A draw ends when no survivor is left, so it has to know how many there are; and which, where
+    // min_score may leave few.
+    count_survivors_ = options_.min_score || (drawn_from_corpus() && has_rules());
+    if (drawn_from_corpus() && options_.min_score) {
+        const std::int64_t known = std::min(64 * std::min(options_.num_negatives, few), few);
+        of_survivors_ = ranks(skipped + std::max(options_.num_negatives, known));
+    } else if (drawn_from_corpus() && has_rules() && among_all()) {
+        of_survivors_ = 0;
     }
-    count_survivors_ = count_survivors_ || options_.min_score.has_value();
 }
 
 void NegativeMiner::run() {
