@@ -1,8 +1,10 @@
 // BlockSweep: a sweep in which a task has its rows to itself, from their first pair to their last.
 //
-// For selectors with much to remember for each row (select/intervals.hpp): a row's selector is made
-// when its block begins and handed over when the block ends, so that memory is one block's for each
-// thread and nothing is locked. The price is that a self-join scores each unordered pair twice.
+// For selectors with much to remember for each row (select/intervals.hpp, select/window.hpp): a
+// row's selector is made when its block begins and handed over when the block ends, so that memory
+// is one block's for each thread and nothing is locked. The price is that a self-join scores each
+// unordered pair twice. In a self-join it is for negatives: a row would meet itself among its
+// positives.
 #pragma once
 
 #include <algorithm>
@@ -102,7 +104,7 @@ private:
         if (own.undecided.size() > most_undecided) decide(worker, row, own);
     }
 
-    // For Successors: few scores matter.
+    // Where few scores matter.
     void sift(Worker& worker, std::int64_t row, Row& own, const Interval& cols, const float* scores,
               int count) const {
         const Operand &row_operand = *pairing_.row_operand, &col_operand = *pairing_.col_operand;
@@ -115,12 +117,13 @@ private:
         for (int i = 0; i < found; ++i) {
             const std::int32_t c = worker.places[static_cast<std::size_t>(i)];
             const float upper = scores[c] - row_bias - bias[c];
-            const std::int64_t slot = own.selector.expect(upper - row_width - width[c], upper);
+            const std::int64_t slot = own.selector.expect(pairing_.cols->row(cols.begin + c),
+                                                          upper - row_width - width[c], upper);
             if (slot != Selector::no_matter) own.undecided.push_back({cols.begin + c, slot, upper});
         }
     }
 
-    // For Counts: every score matters.
+    // Where every score matters.
     void sort_out(Worker& worker, std::int64_t row, Row& own, const Interval& cols,
                   const float* scores, int count) const {
         const float row_middle = pairing_.row_operand->middle()[row];
@@ -141,7 +144,7 @@ private:
         worker.cols.clear();
         for (const Undecided& pair : own.undecided) {
             if constexpr (Selector::selective) {
-                if (!own.selector.still_interesting(pair.slot, pair.upper)) continue;
+                if (own.selector.settles(pair.slot, pair.upper)) continue;
             }
             worker.cols.push_back(pair.col);
         }

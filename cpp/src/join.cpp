@@ -227,6 +227,14 @@ void Join::count_negatives(const std::function<std::vector<double>(std::int64_t)
         });
 }
 
+void Join::survey(const std::function<Window(std::int64_t, int)>& open,
+                  const std::function<void(std::int64_t, Window&, int)>& close) {
+    const Pairing pairing = packed(Precision::fine);
+    BlockSweep<Window> sweep(team_, kernels_, pairing, Relation::any);
+    decided_ +=
+        sweep.run([&](std::int64_t row, float, int worker) { return open(row, worker); }, close);
+}
+
 std::vector<std::vector<std::int64_t>> Join::blocks(
     const std::function<double(std::int64_t)>& load) const {
     std::vector<std::pair<std::int64_t, double>> loads;

@@ -15,6 +15,7 @@
 #include "parallel.hpp"
 #include "select/choice.hpp"
 #include "select/intervals.hpp"
+#include "select/window.hpp"
 #include "sweep.hpp"
 #include "walk.hpp"
 
@@ -76,6 +77,13 @@ public:
     // (in any order), take(row, counts) learns the answer, on the worker's thread.
     void count_negatives(const std::function<std::vector<double>(std::int64_t)>& thresholds,
                          const std::function<void(std::int64_t, const Counts&)>& take);
+
+    // Offers every candidate that matters to the window of every row: see select/window.hpp. What
+    // is open(row, worker) and close(row, window, worker): see BlockSweep.
+    void survey(const std::function<Window(std::int64_t, int)>& open,
+                const std::function<void(std::int64_t, Window&, int)>& close);
+
+    const ScoreSpace& space() const { return space_; }
 
     // The rows in ascending order, cut into blocks of which each is a load of at most 1 (or one
     // row); load(c) is that of a row with c candidates of its label.

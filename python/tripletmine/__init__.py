@@ -7,10 +7,10 @@ The way of the data::
                     error ends     Selector → results
                     here
 
-``mine`` selects triplets, ``nearest`` and ``pairwise_distances`` are its building blocks, and
-``reference`` answers the same calls in plain NumPy: it is the definition that the core is tested
-against. Every answer equals the float64 definition in ``docs/semantics.md``, for any number of
-threads and any instruction set.
+``mine`` selects triplets, ``mine_negatives`` negatives for known positives; ``nearest`` and
+``pairwise_distances`` are the building blocks, and ``reference`` answers the same calls in plain
+NumPy: it is the definition that the core is tested against. Every answer equals the float64
+definition in ``docs/semantics.md``, for any number of threads and any instruction set.
 """
 
 from importlib.metadata import version as _version
@@ -18,6 +18,7 @@ from importlib.metadata import version as _version
 from tripletmine import reference
 from tripletmine._distances import nearest, pairwise_distances
 from tripletmine._mine import mine
+from tripletmine._negatives import Negatives, NegativesReport, mine_negatives
 from tripletmine._results import MiningReport, Triplets
 from tripletmine._versions import InstructionSet, instruction_sets, show_versions
 
@@ -26,10 +27,13 @@ __version__ = _version("tripletmine")
 __all__ = [
     "InstructionSet",
     "MiningReport",
+    "Negatives",
+    "NegativesReport",
     "Triplets",
     "__version__",
     "instruction_sets",
     "mine",
+    "mine_negatives",
     "nearest",
     "pairwise_distances",
     "reference",

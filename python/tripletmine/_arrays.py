@@ -7,6 +7,7 @@ bits as uint16, with any strides; labels, groups and anchors as contiguous int64
 from __future__ import annotations
 
 import sys
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 Int64s = npt.NDArray[np.int64]
+RowLists = tuple[Int64s, Int64s]  # (indptr, indices): list i is indices[indptr[i] : indptr[i + 1]]
 
 _FLOATS = "float16, bfloat16, float32 or float64"
 
@@ -96,6 +98,109 @@ def anchors(value: Any, length: int) -> Int64s | None:
         if twice.size:
             raise ValueError(f"anchors: found {rows[twice[0]]} twice, expected each row once")
     return None if len(rows) == length else np.ascontiguousarray(rows)
+
+
+def row_lists(name: str, value: Any, length: int, corpus: int) -> RowLists:
+    """Return a list of corpus rows for each of ``length`` queries, in the order given.
+
+    ``value`` is one index for each query, a sequence of indices for each, a tuple
+    ``(indptr, indices)``, or None for empty lists.
+    """
+    if value is None:
+        value = (np.zeros(length + 1, dtype=np.int64), np.zeros(0, dtype=np.int64))
+    if isinstance(value, tuple) and len(value) == 2:
+        begins, indices = (_indices(f"{name}[{i}]", part) for i, part in enumerate(value))
+        _check_begins(f"{name}[0]", begins, length, len(indices))
+    else:
+        begins, indices = _listed(name, value, length)
+    bad = np.flatnonzero((indices < 0) | (indices >= corpus))
+    if bad.size:
+        raise ValueError(
+            f"{name}: found {indices[bad[0]]} for query {_owner(begins, bad[0])}, expected rows of "
+            f"corpus, from 0 to {corpus - 1}"
+        )
+    return begins, indices
+
+
+def each_once(name: str, lists: RowLists) -> None:
+    """Raise if a row stands in one list twice."""
+    begins, indices = lists
+    queries = np.repeat(np.arange(len(begins) - 1), np.diff(begins))
+    order = np.lexsort((indices, queries))
+    queries, rows = queries[order], indices[order]
+    twice = np.flatnonzero((queries[1:] == queries[:-1]) & (rows[1:] == rows[:-1]))
+    if twice.size:
+        raise ValueError(
+            f"{name}: found {rows[twice[0]]} twice for query {queries[twice[0]]}, expected each "
+            "row once"
+        )
+
+
+def union(*parts: RowLists) -> RowLists:
+    """Return every list together with its namesakes: ascending, each row once."""
+    length = len(parts[0][0]) - 1
+    queries = np.concatenate([np.repeat(np.arange(length), np.diff(part[0])) for part in parts])
+    rows = np.concatenate([part[1] for part in parts])
+    order = np.lexsort((rows, queries))
+    queries, rows = queries[order], rows[order]
+    new = np.ones(len(rows), dtype=bool)
+    new[1:] = (queries[1:] != queries[:-1]) | (rows[1:] != rows[:-1])
+    begins = np.zeros(length + 1, dtype=np.int64)
+    np.cumsum(np.bincount(queries[new], minlength=length), out=begins[1:])
+    return begins, np.ascontiguousarray(rows[new])
+
+
+def _listed(name: str, value: Any, length: int) -> RowLists:
+    """Return the lists of a sequence with an index, or a sequence of indices, for each query."""
+    entries = value if isinstance(value, (list, tuple)) else _as_array(name, value)
+    if isinstance(entries, np.ndarray) and entries.ndim == 0:
+        raise TypeError(f"{name}: found {value!r}, expected an index or indices for each query")
+    if len(entries) != length:
+        raise ValueError(
+            f"{name}: found {len(entries)} entries, expected {length}, one for each query"
+        )
+    nested = [hasattr(entry, "__len__") for entry in entries]
+    if not any(nested):
+        return np.arange(length + 1, dtype=np.int64), _indices(name, entries)
+    if not all(nested):
+        alone = nested.index(False)
+        raise TypeError(
+            f"{name}: found {entries[alone]!r} at entry {alone}, expected a list of indices as in "
+            "other entries"
+        )
+    begins = np.zeros(length + 1, dtype=np.int64)
+    np.cumsum([len(entry) for entry in entries], out=begins[1:])
+    return begins, _indices(name, list(chain.from_iterable(entries)))
+
+
+def _indices(name: str, value: Any) -> Int64s:
+    array = _as_array(name, value)
+    if array.ndim != 1 or (array.dtype.kind not in "iu" and array.size):
+        raise TypeError(
+            f"{name}: found an array of {array.dtype} and shape {array.shape}, expected integers"
+        )
+    return np.ascontiguousarray(array, dtype=np.int64)
+
+
+def _check_begins(name: str, begins: Int64s, length: int, entries: int) -> None:
+    if len(begins) != length + 1:
+        raise ValueError(
+            f"{name}: found {len(begins)} entries, expected {length + 1}, one more than queries"
+        )
+    falls = np.flatnonzero(begins[1:] < begins[:-1])
+    if begins[0] != 0 or begins[-1] != entries or falls.size:
+        wrong = f"{begins[0]} first and {begins[-1]} last"
+        if falls.size:
+            wrong = f"{begins[falls[0] + 1]} after {begins[falls[0]]}"
+        raise ValueError(
+            f"{name}: found {wrong}, expected ascending numbers from 0 to {entries}, the number of "
+            "indices"
+        )
+
+
+def _owner(begins: Int64s, entry: int) -> int:
+    """Return the list that holds an entry of the indices."""
+    return int(np.searchsorted(begins, entry, side="right")) - 1
 
 
 def _as_array(name: str, value: Any) -> Array:

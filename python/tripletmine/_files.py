@@ -51,12 +51,28 @@ def read_embeddings(path: str | os.PathLike[str], column: str | None = None) -> 
     ImportError
         A Parquet file without pyarrow.
     """
-    return _read(Path(path), column, _is_rows, "a list of float16, float32 or float64", _fill_rows)
+    wanted = "a list of float16, float32 or float64"
+    rows: NDArray[Any] = _read(Path(path), column, _is_rows, wanted, _fill_rows)
+    return rows
 
 
 def read_vector(path: str | os.PathLike[str], column: str | None = None) -> NDArray[Any]:
     """Labels, groups or indices: like `read_embeddings`, but one integer or string a row."""
-    return _read(Path(path), column, _is_vector, "integers or strings", _fill_vector)
+    vector: NDArray[Any] = _read(
+        Path(path), column, _is_vector, "integers or strings", _fill_vector
+    )
+    return vector
+
+
+def read_lists(path: str | os.PathLike[str], column: str | None = None) -> Any:
+    """Corpus rows for each query: like `read_embeddings`, but integers or lists of integers.
+
+    Returns
+    -------
+    ndarray or tuple of two ndarrays
+        A ``.npy`` file's own array, or ``(indptr, indices)`` from a Parquet file.
+    """
+    return _read(Path(path), column, _is_lists, "integers or lists of integers", _fill_lists)
 
 
 def check_writable(path: str | os.PathLike[str], known: tuple[str, ...] = OUTPUTS) -> None:
@@ -140,8 +156,8 @@ def _read(
     column: str | None,
     is_candidate: Callable[[Any], bool],
     wanted: str,
-    fill: Callable[[Iterator[Any], int, str], NDArray[Any]],
-) -> NDArray[Any]:
+    fill: Callable[[Iterator[Any], int, str], Any],
+) -> Any:
     _check_extension(path, INPUTS)
     with path.open("rb") as stream:  # a missing file ends here, with the same words for each kind
         start = stream.read(len(_NPY_MAGIC))
@@ -179,8 +195,8 @@ def _read_parquet(
     column: str | None,
     is_candidate: Callable[[Any], bool],
     wanted: str,
-    fill: Callable[[Iterator[Any], int, str], NDArray[Any]],
-) -> NDArray[Any]:
+    fill: Callable[[Iterator[Any], int, str], Any],
+) -> Any:
     """Read one column, batch by batch, so that it is never twice in memory."""
     parquet = import_pyarrow("pyarrow.parquet")
     from pyarrow import ArrowException
@@ -240,6 +256,14 @@ def _is_vector(kind: Any) -> bool:
     return bool(types.is_integer(kind) or types.is_string(kind) or types.is_large_string(kind))
 
 
+def _is_lists(kind: Any) -> bool:
+    from pyarrow import types
+
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        kind = kind.value_type
+    return bool(types.is_integer(kind))
+
+
 def _fill_rows(batches: Iterator[Any], n: int, where: str) -> NDArray[Any]:
     rows: NDArray[Any] | None = None
     done = 0
@@ -272,6 +296,31 @@ def _fill_vector(batches: Iterator[Any], n: int, where: str) -> NDArray[Any]:
         parts.append(values.to_numpy(zero_copy_only=False))  # strings as objects
         done += len(values)
     return np.concatenate(parts) if n else np.empty(0, np.int64)
+
+
+def _fill_lists(
+    batches: Iterator[Any], n: int, where: str
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    from pyarrow import types
+
+    lengths = [np.zeros(1, np.int64)]
+    parts = [np.zeros(0, np.int64)]
+    done = 0
+    for batch in batches:
+        _refuse_null(batch, done, 1, where)
+        if types.is_integer(batch.type):
+            flat = batch
+            lengths.append(np.ones(len(batch), np.int64))
+        else:
+            flat = batch.flatten()
+            lengths.append(np.asarray(batch.value_lengths(), np.int64))
+            if flat.null_count:
+                ends = np.cumsum(lengths[-1])
+                row = done + int(np.searchsorted(ends, flat.is_null().index(True).as_py(), "right"))
+                raise ValueError(f"{where}: a null in the list of row {row}, expected none")
+        parts.append(np.asarray(flat.to_numpy(), np.int64))
+        done += len(batch)
+    return np.cumsum(np.concatenate(lengths)), np.concatenate(parts)
 
 
 def _refuse_null(values: Any, done: int, width: int, where: str) -> None:

@@ -15,12 +15,18 @@ NegStrategy = Literal["semihard", "hard", "easy", "random", "all"]
 Metric = Literal["cosine", "dot", "euclidean", "sqeuclidean"]
 TripletType = Literal["all", "hard", "semihard", "easy"]
 Fallback = Literal["drop", "easy", "hard"]
+PositiveScore = Literal["min", "max", "mean"]
+RankAmong = Literal["survivors", "all"]
+Sampling = Literal["top", "random"]
 
 POS_STRATEGIES: tuple[str, ...] = get_args(PosStrategy)
 NEG_STRATEGIES: tuple[str, ...] = get_args(NegStrategy)
 METRICS: tuple[str, ...] = get_args(Metric)
 TRIPLET_TYPES: tuple[str, ...] = get_args(TripletType)
 FALLBACKS: tuple[str, ...] = get_args(Fallback)
+POSITIVE_SCORES: tuple[str, ...] = get_args(PositiveScore)
+RANK_AMONG: tuple[str, ...] = get_args(RankAmong)
+SAMPLINGS: tuple[str, ...] = get_args(Sampling)
 
 LARGEST_COUNT = 2**62  # sums of two counts still fit in 64 bits
 MOST_THREADS = 4096
@@ -75,6 +81,16 @@ def margin(value: Any) -> float | None:
     number = real("margin", value)
     if not 0.0 <= number < math.inf:
         raise ValueError(f"margin: found {number}, expected a finite number of at least 0, or None")
+    return number
+
+
+def finite(name: str, value: Any) -> float | None:
+    """Return an optional number: None, or a finite one of either sign."""
+    if value is None:
+        return None
+    number = real(name, value)
+    if math.isinf(number):
+        raise ValueError(f"{name}: found {number}, expected a finite number or None")
     return number
 
 

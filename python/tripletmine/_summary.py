@@ -12,10 +12,11 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tripletmine._negatives import NegativesReport
     from tripletmine._results import MiningReport
 
 
-def print_report(report: MiningReport) -> None:
+def print_report(report: MiningReport | NegativesReport) -> None:
     """Print every field of a report, one a line."""
     rows = [(name.replace("_", " "), _text(value)) for name, value in report.as_dict().items()]
     print_table("mined", ("", ""), rows)

@@ -262,6 +262,88 @@ void check_mining(Tally& tally, std::string_view set, const Data& rows, const Da
     tally.check(triplets > 0, "mine finds nothing at all on " + rows.name);
 }
 
+struct NegativesCase {
+    const char* name;
+    NegativeOptions options;
+};
+
+std::vector<NegativesCase> negatives_cases() {
+    std::vector<NegativesCase> cases;
+    const auto with = [&](const char* name, auto change) {
+        NegativesCase one{name, {}};
+        one.options.num_negatives = 4;
+        change(one.options);
+        cases.push_back(one);
+    };
+    with("top", [](NegativeOptions&) {});
+    with("margins, mean of the positives", [](NegativeOptions& o) {
+        o.absolute_margin = 0.1;
+        o.relative_margin = 0.05;
+        o.positive_score = PositiveScore::mean;
+        o.range_min = 2;
+    });
+    with("scores, ranks among all", [](NegativeOptions& o) {
+        o.max_score = 0.5;
+        o.min_score = -2.0;
+        o.rank_among = RankAmong::all;
+        o.range_min = 3;
+    });
+    with("random in a window", [](NegativeOptions& o) {
+        o.sampling = Sampling::random;
+        o.relative_margin = 0.05;
+        o.range_max = 20;
+    });
+    with("random of all but the first", [](NegativeOptions& o) {
+        o.sampling = Sampling::random;
+        o.max_score = 0.2;
+        o.range_min = 5;
+    });
+    return cases;
+}
+
+bool same(const MinedNegatives& a, const MinedNegatives& b) {
+    const auto counts = [](const MinedNegatives& mined) {
+        return std::vector<std::int64_t>{mined.rejected.absolute_margin,
+                                         mined.rejected.relative_margin,
+                                         mined.rejected.max_score,
+                                         mined.rejected.min_score,
+                                         mined.short_queries,
+                                         mined.report.pairs_considered};
+    };
+    return same_bytes(a.indices, b.indices) && same_bytes(a.scores, b.scores) &&
+           same_bytes(a.positive_scores, b.positive_scores) && counts(a) == counts(b);
+}
+
+// mine_negatives, the same in every way. Query i has i modulo 3, plus 1, positives.
+void check_negatives(Tally& tally, std::string_view set, const Data& queries, const Data& corpus) {
+    std::vector<std::int64_t> begins{0}, indices;
+    for (std::int64_t i = 0; i < queries.rows; ++i) {
+        for (std::int64_t j = 0; j <= i % 3; ++j) indices.push_back((i + 7 * j) % corpus.rows);
+        std::sort(indices.begin() + begins.back(), indices.end());
+        begins.push_back(static_cast<std::int64_t>(indices.size()));
+    }
+    const RowLists positives{begins, indices};
+    for (const NegativesCase& one : negatives_cases()) {
+        for (const Metric metric : all_metrics) {
+            NegativeOptions options = one.options;
+            options.metric = metric;
+            const auto mined = [&](const Execution& execution) {
+                return mine_negatives(queries.unlabelled(), corpus.unlabelled(), positives,
+                                      positives, options, execution);
+            };
+            const MinedNegatives expected = mined({1, "portable"});
+            tally.check(expected.positive_scores.size() == indices.size(),
+                        "mine_negatives scores every positive");
+            for (const Way& way : ways(set)) {
+                tally.check(same(mined(way.execution()), expected),
+                            std::string("mine_negatives, ") + one.name + ", on " + queries.name +
+                                ", metric " + std::to_string(static_cast<int>(metric)) + ", " +
+                                way.name() + ", is not portable's");
+            }
+        }
+    }
+}
+
 }  // namespace
 
 void check_calls(Tally& tally, std::string_view set) {
@@ -279,6 +361,7 @@ void check_calls(Tally& tally, std::string_view set) {
                                           DType::float32, 53, data->dim, 8, 16);
         check_distances(tally, set, *data, &references);
         check_mining(tally, set, *data, &references, nullptr);
+        check_negatives(tally, set, *data, references);
     }
     std::vector<std::int64_t> anchors;
     for (std::int64_t i = 1; i < random.rows; i += 3) anchors.push_back(i);

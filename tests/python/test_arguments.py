@@ -100,6 +100,55 @@ def test_mine_refuses(case, mine):
     assert "\n" not in str(caught.value)
 
 
+P = [0, 1, 2, 3, 4, 5]
+WRONG_NEGATIVES = {
+    "query nan": ([with_entry(NAN), X, P], {}, ValueError, r"queries: row 4 holds NaN at column 1"),
+    "corpus inf": ([X, with_entry(np.inf), P], {}, ValueError, r"corpus: row 4 holds inf"),
+    "dimension": ([X, X[:, :1], P], {}, ValueError, r"corpus: .*dimension 1, expected 2 as in queries"),
+    "no corpus": ([X, X[:0], P], {}, ValueError, r"corpus: found no rows"),
+    "too few": ([X, X, P[:5]], {}, ValueError, r"positives: found 5 entries, expected 6, one for each"),
+    "one": ([X, X, 3], {}, TypeError, r"positives: found 3, expected an index or indices for each q"),
+    "outside": ([X, X, [0, 1, 6, 3, 4, 5]], {}, ValueError, r"positives: found 6 for query 2, .*0 to 5"),
+    "below": ([X, X, [[0], [], [2, -1], [], [], []]], {}, ValueError, r"positives: found -1 for query 2"),
+    "floats": ([X, X, [0.0] * 6], {}, TypeError, r"positives: .*float64"),
+    "float lists": ([X, X, [[0.5]] * 6], {}, TypeError, r"positives: .*float64"),
+    "mixed": ([X, X, [[0], 1, [2], [3], [4], [5]]], {}, TypeError, r"positives: found 1 at entry 1"),
+    "twice": ([X, X, [[0], [1], [2, 3, 2], [], [], []]], {}, ValueError, r"positives: found 2 twice for query 2"),
+    "indptr": ([X, X, ([0, 1], [0])], {}, ValueError, r"positives\[0\]: found 2 entries, expected 7"),
+    "indptr end": ([X, X, ([0, 1, 1, 1, 1, 1, 1], [0, 1])], {}, ValueError, r"positives\[0\]: found 0 first and 1 last"),
+    "indptr falls": ([X, X, ([0, 2, 1, 2, 2, 2, 2], [0, 1])], {}, ValueError, r"positives\[0\]: found 1 after 2"),
+    "indptr kind": ([X, X, ([0.5] * 7, [0])], {}, TypeError, r"positives\[0\]: .*float64"),
+    "exclude": ([X, X, P], {"exclude": [[9]] * 6}, ValueError, r"exclude: found 9 for query 0"),
+    "exclude length": ([X, X, P], {"exclude": [[]]}, ValueError, r"exclude: found 1 entries, expected 6"),
+    "no negatives": ([X, X, P], {"num_negatives": 0}, ValueError, r"num_negatives: found 0"),
+    "window": ([X, X, P], {"range_max": 2}, ValueError, r"num_negatives: found 3, expected at most 2"),
+    "window order": ([X, X, P], {"range_min": 9, "range_max": 9}, ValueError, r"range_min: found 9 with range_max 9"),
+    "range_min": ([X, X, P], {"range_min": -1}, ValueError, r"range_min: found -1"),
+    "scores": ([X, X, P], {"min_score": 0.5, "max_score": 0.4}, ValueError, r"min_score: found 0.5 with max_score 0.4"),
+    "score kind": ([X, X, P], {"max_score": "0.9"}, TypeError, r"max_score: found '0.9' \(str\)"),
+    "infinite score": ([X, X, P], {"min_score": -np.inf}, ValueError, r"min_score: found -inf, expected a finite"),
+    "nan margin": ([X, X, P], {"relative_margin": NAN}, ValueError, r"relative_margin: found NaN"),
+    "margin alone": ([X, X, None], {"absolute_margin": 0.1}, ValueError, r"absolute_margin: found 0.1, but query 0 has no positive"),
+    "margin without": ([X, X, [[0], [1], [], [], [], []]], {"relative_margin": 0.1}, ValueError, r"relative_margin: found 0.1, but query 2 has no"),
+    "positive_score": ([X, X, P], {"positive_score": "median"}, ValueError, r"positive_score: found 'median', expected one of 'min', 'max', 'mean'"),
+    "rank_among": ([X, X, P], {"rank_among": "any"}, ValueError, r"rank_among: found 'any'"),
+    "sampling": ([X, X, P], {"sampling": "best"}, ValueError, r"sampling: found 'best', expected one of 'top', 'random'"),
+    "metric": ([X, X, P], {"metric": "l2"}, ValueError, r"metric: found 'l2'"),
+    "seed": ([X, X, P], {"seed": -1}, ValueError, r"seed: found -1"),
+    "threads": ([X, X, P], {"n_threads": 0}, ValueError, r"n_threads: found 0"),
+    "progress": ([X, X, P], {"progress": 1}, TypeError, r"progress: found 1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("module", [tripletmine, reference], ids=["core", "reference"])
+@pytest.mark.parametrize("case", WRONG_NEGATIVES)
+def test_mine_negatives_refuses(case, module):
+    args, options, kind, message = WRONG_NEGATIVES[case]
+    with pytest.raises(kind, match=message) as caught:
+        module.mine_negatives(*args, **options)
+    assert "\n" not in str(caught.value)
+
+
 def test_unknown_options_are_refused():
     with pytest.raises(TypeError, match="neg_strateg"):
         tripletmine.mine(X, Y, neg_strateg="hard")

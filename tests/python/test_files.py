@@ -11,7 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from tripletmine import _files
-from tripletmine._files import check_writable, read_embeddings, read_vector, replacing
+from tripletmine._files import (
+    check_writable,
+    read_embeddings,
+    read_lists,
+    read_vector,
+    replacing,
+)
 
 
 def rows(n=37, d=5, dtype=np.float32):
@@ -153,6 +159,34 @@ def test_parquet_larger_than_a_batch(tmp_path):
 def test_parquet_vector(tmp_path, labels):
     path = write(tmp_path / "x.parquet", label=labels, weight=pa.array([0.5] * len(labels)))
     assert read_vector(path).tolist() == labels.to_pylist()
+
+
+@pytest.mark.parametrize("row_group_size", [None, 2])
+@pytest.mark.parametrize("kind", [pa.list_(pa.int64()), pa.large_list(pa.int32())])
+def test_parquet_lists(tmp_path, kind, row_group_size):
+    values = pa.array([[3, 1], [], [2], [0, 0, 5]], kind)
+    path = write(tmp_path / "p.parquet", row_group_size, own=values, name=list("abcd"))
+    indptr, indices = read_lists(path)
+    assert indptr.tolist() == [0, 2, 2, 3, 6]
+    assert indices.tolist() == [3, 1, 2, 0, 0, 5]
+    assert indptr.dtype == indices.dtype == np.int64
+
+
+def test_lists_of_one(tmp_path):
+    indptr, indices = read_lists(write(tmp_path / "p.parquet", own=pa.array([4, 2], pa.int32())))
+    assert (indptr.tolist(), indices.tolist()) == ([0, 1, 2], [4, 2])
+    np.save(tmp_path / "p.npy", [4, 2])
+    assert read_lists(tmp_path / "p.npy").tolist() == [4, 2]
+    indptr, indices = read_lists(write(tmp_path / "p.parquet", own=pa.array([], pa.int32())))
+    assert (indptr.tolist(), indices.tolist()) == ([0], [])
+
+
+@pytest.mark.parametrize("row_group_size", [None, 2])
+def test_nulls_in_lists_are_refused(tmp_path, row_group_size):
+    for values, row in (([[1], [], None], 2), ([[1], [], [2, 3], [4, None]], 3)):
+        path = write(tmp_path / "p.parquet", row_group_size, own=pa.array(values))
+        with pytest.raises(ValueError, match=rf"a null in (the list of )?row {row}, expected none"):
+            read_lists(path)
 
 
 def test_no_rows(tmp_path):

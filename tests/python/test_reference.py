@@ -156,3 +156,37 @@ def test_nearest_and_pairwise_by_hand():
     matrix = reference.pairwise_distances(x, x[:1], metric="sqeuclidean")
     assert matrix.dtype == np.float32
     assert matrix.tolist() == [[0.0], [1.0], [1.0], [1.0]]
+
+
+def test_negatives_by_hand():
+    """Five documents on a line at 0, 1, 2, 4 and 7, a query at 0 with the positive at 2."""
+    y = np.array([[0.0], [1.0], [2.0], [4.0], [7.0]])
+
+    def found(positives=((2,),), **options):
+        options = {"num_negatives": 5, "metric": "euclidean", **options}
+        indices = reference.mine_negatives(np.zeros((1, 1)), y, list(positives), **options).indices
+        return indices[indices >= 0].tolist()
+
+    assert found() == [0, 1, 3, 4]
+    assert found(exclude=[[4, 0]]) == [1, 3]
+    assert found(max_score=-1.0) == [1, 3, 4]  # equality survives
+    assert found(min_score=-4.0) == [0, 1, 3]
+    # The score of the positive is -2: s + 2 <= -2, and s <= -2 - 2.
+    assert found(absolute_margin=2.0) == found(relative_margin=1.0) == [3, 4]
+    assert found(absolute_margin=2.5) == [4]
+    assert found(absolute_margin=-1.0) == [1, 3, 4]
+    # Positives at 1 and 4: s⁺ is -4, -1 or -2.5.
+    for positive_score, survivors in (("min", [4]), ("max", [2, 4]), ("mean", [4])):
+        both = {"positive_score": positive_score, "absolute_margin": 0.0}
+        assert found(positives=((1, 3),), **both) == survivors
+    # Ranks among the survivors, or among all.
+    window = {"max_score": -1.0, "range_min": 1, "range_max": 3, "num_negatives": 2}
+    assert found(**window) == [3, 4]
+    assert found(**window, rank_among="all") == [1, 3]
+    report = reference.mine_negatives(
+        np.zeros((1, 1)), y, [2], metric="euclidean", absolute_margin=-1.5, max_score=-1.0,
+        min_score=-5.0,
+    ).report  # fmt: skip
+    assert report.rejected_by_absolute_margin == 1  # at 0, which max_score refuses too
+    assert (report.rejected_by_max_score, report.rejected_by_min_score) == (0, 1)
+    assert (report.negatives, report.short_queries) == (2, 1)

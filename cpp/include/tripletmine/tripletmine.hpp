@@ -77,6 +77,36 @@ struct MineOptions {
     std::uint64_t seed = 0;
 };
 
+// For each query a run of corpus rows: those of query i are indices[begins[i] ... begins[i + 1]).
+struct RowLists {
+    std::span<const std::int64_t> begins;
+    std::span<const std::int64_t> indices;
+
+    std::span<const std::int64_t> of(std::int64_t query) const {
+        const auto begin = static_cast<std::size_t>(begins[static_cast<std::size_t>(query)]);
+        const auto end = static_cast<std::size_t>(begins[static_cast<std::size_t>(query) + 1]);
+        return indices.subspan(begin, end - begin);
+    }
+};
+
+enum class PositiveScore : std::uint8_t { min, max, mean };
+enum class RankAmong : std::uint8_t { survivors, all };
+enum class Sampling : std::uint8_t { top, random };
+
+// Scores are similarities: 1 - d for cosine, -d for the other metrics.
+struct NegativeOptions {
+    Metric metric = Metric::cosine;
+    std::int64_t num_negatives = 3;
+    std::int64_t range_min = 0;
+    std::optional<std::int64_t> range_max = {};
+    std::optional<double> max_score = {}, min_score = {};
+    std::optional<double> absolute_margin = {}, relative_margin = {};
+    PositiveScore positive_score = PositiveScore::min;
+    RankAmong rank_among = RankAmong::survivors;
+    Sampling sampling = Sampling::top;
+    std::uint64_t seed = 0;
+};
+
 struct Report {
     std::int64_t anchors = 0;
     std::int64_t anchors_without_positive = 0;
@@ -103,6 +133,24 @@ struct Mined {
     void clear();  // the arrays, and their memory
 };
 
+// Candidates by the first rule that refused them.
+struct Rejected {
+    std::int64_t absolute_margin = 0;
+    std::int64_t relative_margin = 0;
+    std::int64_t max_score = 0;
+    std::int64_t min_score = 0;
+};
+
+// (queries, num_negatives), row-major; -1 and NaN where a query has fewer.
+struct MinedNegatives {
+    std::vector<std::int64_t> indices;
+    std::vector<double> scores;
+    std::vector<double> positive_scores;  // of every entry of the positives
+    Rejected rejected;
+    std::int64_t short_queries = 0;
+    Report report;
+};
+
 // (rows, k), row-major.
 struct Neighbours {
     std::vector<std::int64_t> indices;
@@ -121,6 +169,12 @@ struct InstructionSet {
 Mined mine(const Population& embeddings, const std::optional<Population>& references,
            const std::optional<std::span<const std::int64_t>>& anchors, const MineOptions& options,
            const Execution& execution);
+
+// Of every query the corpus rows that are negatives beside its positives. `excluded`, ascending for
+// each query, are no candidates: the positives among them.
+MinedNegatives mine_negatives(const Population& queries, const Population& corpus,
+                              const RowLists& positives, const RowLists& excluded,
+                              const NegativeOptions& options, const Execution& execution);
 
 // The k smallest (distance, index) of every row. Without `references`, among the other rows.
 Neighbours nearest(const Population& rows, const std::optional<Population>& references,

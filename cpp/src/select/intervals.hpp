@@ -143,20 +143,22 @@ public:
     Buckets buckets(float row_bias) const { return bucket_range_.buckets(row_bias); }
     const float* limits() const { return limits_.data(); }
 
-    // What the bounds say of a candidate: of no matter, or its slot, or -1 for one of several.
+    // What the bounds say of a candidate (a row): of no matter, or its slot, or -1 for one of
+    // several.
     static constexpr std::int64_t no_matter = -2;
-    std::int64_t expect(float lower, float upper) {
+    std::int64_t expect(std::int64_t, float lower, float upper) {
         const auto bucket = static_cast<std::size_t>(bucket_range_.of(upper));
         const std::int64_t slot = thresholds_.slot(lower, upper, first_[bucket]);
         if (slot < 0) return slot;
-        if (!still_interesting(slot, upper)) return no_matter;
+        if (settles(slot, upper)) return no_matter;
         if (range_.low > -infinity || range_.high < infinity) return slot;
         slots_.expect(slot, lower, upper);
         raise(slot);
         return slot;
     }
-    bool still_interesting(std::int64_t slot, float upper) const {
-        return slot < 0 || upper >= floors_[static_cast<std::size_t>(slot)];
+    // Whether this alone says that the candidate does not matter.
+    bool settles(std::int64_t slot, float upper) const {
+        return slot >= 0 && upper < floors_[static_cast<std::size_t>(slot)];
     }
 
     void offer(const Candidate& candidate) {

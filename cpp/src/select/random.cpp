@@ -6,76 +6,16 @@
 // the shuffle that is looked at is computed. Draw t of an anchor depends on (seed, relation,
 // anchor, t) alone, so that no thread count, partition or k changes it.
 #include <algorithm>
-#include <unordered_map>
 
 #include "exact.hpp"
 #include "join.hpp"
+#include "select/draws.hpp"
 
 namespace tripletmine {
 namespace {
 
 constexpr std::int64_t rows_per_task = 64;
 constexpr int draws_between_polls = 4096;
-
-// The finaliser of SplitMix64 (Steele, Lea and Flood, 2014).
-std::uint64_t mix(std::uint64_t z) {
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
-constexpr std::uint64_t golden = 0x9e3779b97f4a7c15u;
-
-__extension__ typedef unsigned __int128 Wide;
-
-// A counter-based generator: draw(t, bound) is uniform in [0, bound).
-class Draws {
-public:
-    Draws(std::uint64_t seed, Relation relation, std::int64_t anchor)
-        : key_(mix(mix(seed + golden) + golden * (2 * static_cast<std::uint64_t>(anchor) +
-                                                  (relation == Relation::negatives ? 2 : 1)))) {}
-
-    // Those of one (anchor, positive) pair.
-    Draws of_pair(std::int64_t positive) const {
-        Draws draws(*this);
-        draws.key_ = mix(key_ ^ (golden * (static_cast<std::uint64_t>(positive) + 1)));
-        return draws;
-    }
-
-    std::int64_t operator()(std::int64_t t, std::int64_t bound) const {
-        const std::uint64_t bits = mix(key_ + golden * (static_cast<std::uint64_t>(t) + 1));
-        return static_cast<std::int64_t>(
-            static_cast<Wide>(bits) * static_cast<std::uint64_t>(bound) >> 64);
-    }
-
-private:
-    std::uint64_t key_;
-};
-
-// The t-th element of a Fisher–Yates shuffle of 0 ... size-1, for t = 0, 1, 2, ...
-class LazyShuffle {
-public:
-    LazyShuffle(const Draws& draws, std::int64_t size) : draws_(draws), size_(size) {}
-    bool done() const { return t_ == size_; }
-    std::int64_t next() {
-        const std::int64_t chosen = t_ + draws_(t_, size_ - t_);
-        const std::int64_t value = at(chosen);
-        moved_[chosen] = at(t_);
-        ++t_;
-        return value;
-    }
-
-private:
-    std::int64_t at(std::int64_t place) const {
-        const auto found = moved_.find(place);
-        return found == moved_.end() ? place : found->second;
-    }
-
-    Draws draws_;
-    std::int64_t size_;
-    std::int64_t t_ = 0;
-    std::unordered_map<std::int64_t, std::int64_t> moved_;
-};
 
 // The candidates of one anchor, by rank in ascending index order, as positions.
 class Candidates {
@@ -156,7 +96,7 @@ Choice Join::draw(Relation relation, std::int64_t k, const Range& range, std::ui
             const std::int64_t anchor = rows_->row(p);
             const Candidates candidates(*cols_, position_of, relation, rows_->label(p),
                                         self_join_ ? anchor : -1);
-            const Draws draws(seed, relation, anchor);
+            const Draws draws(seed, anchor, relation == Relation::negatives ? 2 : 1);
             if (positives == nullptr) {
                 fill(p, p, candidates, draws, worker);
                 continue;

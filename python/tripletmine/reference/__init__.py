@@ -22,5 +22,6 @@ from tripletmine.reference._distances import (
     sum8,
 )
 from tripletmine.reference._mine import mine
+from tripletmine.reference._negatives import mine_negatives
 
-__all__ = ["distance_matrix", "mine", "nearest", "pairwise_distances", "sum8"]
+__all__ = ["distance_matrix", "mine", "mine_negatives", "nearest", "pairwise_distances", "sum8"]
