@@ -15,12 +15,14 @@ NegStrategy = Literal["semihard", "hard", "easy", "random", "all"]
 Metric = Literal["cosine", "dot", "euclidean", "sqeuclidean"]
 TripletType = Literal["all", "hard", "semihard", "easy"]
 Fallback = Literal["drop", "easy", "hard"]
+Per = Literal["anchor", "class"]
 
 POS_STRATEGIES: tuple[str, ...] = get_args(PosStrategy)
 NEG_STRATEGIES: tuple[str, ...] = get_args(NegStrategy)
 METRICS: tuple[str, ...] = get_args(Metric)
 TRIPLET_TYPES: tuple[str, ...] = get_args(TripletType)
 FALLBACKS: tuple[str, ...] = get_args(Fallback)
+PERS: tuple[str, ...] = get_args(Per)
 
 LARGEST_COUNT = 2**62  # sums of two counts still fit in 64 bits
 MOST_THREADS = 4096
@@ -76,6 +78,27 @@ def margin(value: Any) -> float | None:
     if not 0.0 <= number < math.inf:
         raise ValueError(f"margin: found {number}, expected a finite number of at least 0, or None")
     return number
+
+
+def margins(value: Any) -> tuple[float, ...]:
+    """Return margins: at least one finite number of at least 0; a number stands for itself."""
+    if isinstance(value, (str, bytes)) or value is None:
+        raise TypeError(
+            f"margins: found {value!r} ({type(value).__name__}), expected a sequence of numbers"
+        )
+    try:
+        entries = list(value)
+    except TypeError:
+        entries = [value]
+    if not entries:
+        raise ValueError("margins: found none, expected at least one")
+    numbers = [real(f"margins[{i}]", entry) for i, entry in enumerate(entries)]
+    for i, number in enumerate(numbers):
+        if not 0.0 <= number < math.inf:
+            raise ValueError(
+                f"margins[{i}]: found {number}, expected a finite number of at least 0"
+            )
+    return tuple(numbers)
 
 
 def distance_range(name: str, value: Any) -> tuple[float, float]:
