@@ -20,6 +20,7 @@ from tripletmine._census import Census, census
 from tripletmine._distances import nearest, pairwise_distances
 from tripletmine._mine import mine
 from tripletmine._results import MiningReport, Triplets
+from tripletmine._sample import sample
 from tripletmine._versions import InstructionSet, instruction_sets, show_versions
 
 __version__ = _version("tripletmine")
@@ -36,5 +37,6 @@ __all__ = [
     "nearest",
     "pairwise_distances",
     "reference",
+    "sample",
     "show_versions",
 ]

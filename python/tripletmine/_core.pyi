@@ -56,6 +56,29 @@ def census(
     isa: str,
     packing_budget: int,
 ) -> tuple[_Int64s, _Int64s, _Int64s, _Float64s, dict[str, Any]]: ...
+def sample(
+    *,
+    embeddings: _Matrix,
+    labels: _Int64s,
+    ref_emb: _Matrix | None,
+    ref_labels: _Int64s | None,
+    draws: int,
+    type_of_triplets: str,
+    margin: float | None,
+    metric: str,
+    cutoffs: tuple[float, float] | None,
+    groups: _Int64s | None,
+    ref_groups: _Int64s | None,
+    anchors: _Int64s | None,
+    seed: int,
+    n_threads: int,
+    progress: _Progress,
+    isa: str,
+    packing_budget: int,
+) -> tuple[
+    tuple[_Int64s, _Int64s, _Int64s, _Float64s, _Float64s] | None,
+    dict[str, Any],
+]: ...
 def nearest(
     *,
     x: _Matrix,

@@ -16,6 +16,8 @@ Metric = Literal["cosine", "dot", "euclidean", "sqeuclidean"]
 TripletType = Literal["all", "hard", "semihard", "easy"]
 Fallback = Literal["drop", "easy", "hard"]
 Per = Literal["anchor", "class"]
+SampleType = Literal["any", "all", "hard", "semihard", "easy"]
+Weights = Literal["uniform", "distance"]
 
 POS_STRATEGIES: tuple[str, ...] = get_args(PosStrategy)
 NEG_STRATEGIES: tuple[str, ...] = get_args(NegStrategy)
@@ -23,6 +25,8 @@ METRICS: tuple[str, ...] = get_args(Metric)
 TRIPLET_TYPES: tuple[str, ...] = get_args(TripletType)
 FALLBACKS: tuple[str, ...] = get_args(Fallback)
 PERS: tuple[str, ...] = get_args(Per)
+SAMPLE_TYPES: tuple[str, ...] = get_args(SampleType)
+WEIGHTS: tuple[str, ...] = get_args(Weights)
 
 LARGEST_COUNT = 2**62  # sums of two counts still fit in 64 bits
 MOST_THREADS = 4096

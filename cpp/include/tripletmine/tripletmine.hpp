@@ -77,6 +77,21 @@ struct MineOptions {
     std::uint64_t seed = 0;
 };
 
+// Of negatives, by their distance: see select/race.hpp.
+struct DistanceWeights {
+    double cutoff = 0.5;               // nearer ones weigh as much as those at this distance
+    double nonzero_loss_cutoff = 1.4;  // farther ones weigh nothing
+};
+
+struct SampleOptions {
+    std::int64_t draws = 1;
+    Metric metric = Metric::cosine;
+    TripletType type = TripletType::all;  // without a margin: any triplet
+    std::optional<double> margin = {};
+    std::optional<DistanceWeights> weights = {};  // else every triplet of the type is as likely
+    std::uint64_t seed = 0;
+};
+
 struct Report {
     std::int64_t anchors = 0;
     std::int64_t anchors_without_positive = 0;
@@ -134,6 +149,12 @@ Mined mine(const Population& embeddings, const std::optional<Population>& refere
 Census census(const Population& embeddings, const std::optional<Population>& references,
               const std::optional<std::span<const std::int64_t>>& anchors,
               std::span<const double> margins, Metric metric, const Execution& execution);
+
+// Draws triplets with replacement. The result is empty, with a count of 0, if there is none of the
+// type.
+Mined sample(const Population& embeddings, const std::optional<Population>& references,
+             const std::optional<std::span<const std::int64_t>>& anchors,
+             const SampleOptions& options, const Execution& execution);
 
 // The k smallest (distance, index) of every row. Without `references`, among the other rows.
 Neighbours nearest(const Population& rows, const std::optional<Population>& references,

@@ -23,5 +23,6 @@ from tripletmine.reference._distances import (
     sum8,
 )
 from tripletmine.reference._mine import mine
+from tripletmine.reference._sample import sample
 
-__all__ = ["census", "distance_matrix", "mine", "nearest", "pairwise_distances", "sum8"]
+__all__ = ["census", "distance_matrix", "mine", "nearest", "pairwise_distances", "sample", "sum8"]

@@ -74,6 +74,7 @@ class Pairs:
     def __init__(self, arguments: MineArguments) -> None:
         self.arguments = arguments
         self.own = arguments.ref_emb is None
+        self.known: dict[int, Float64s] = {}
         if self.own:
             self.y = widened("embeddings", arguments.embeddings)
             self.x = self.y[arguments.rows]
@@ -94,8 +95,9 @@ class Pairs:
         if groups is not None:
             assert arguments.groups is not None
             allowed &= groups != arguments.groups[anchor]
-        d = distances_to(self.x[i], self.y, arguments.metric)
-        return np.flatnonzero(same & allowed), np.flatnonzero(~same & allowed), d
+        if i not in self.known:
+            self.known[i] = distances_to(self.x[i], self.y, arguments.metric)
+        return np.flatnonzero(same & allowed), np.flatnonzero(~same & allowed), self.known[i]
 
     def report(self, lonely: dict[str, int], seconds: float) -> dict[str, int | float | str]:
         """Return the report of a call that looked at all pairs."""
