@@ -19,10 +19,10 @@
 namespace tripletmine {
 namespace {
 
-// What is held for the pairs of a block of anchors: a candidate each, and for every distance of
-// interest a threshold, its two scores and its total.
-constexpr double block_bytes = 64.0 * 1024 * 1024;
-constexpr double pair_bytes = 24.0, distance_bytes = 48.0;
+// What is held for a block of anchors: a candidate for each pair, and for the anchors under way a
+// threshold, its two scores and its total for each distance of interest.
+constexpr double block_bytes = 64.0 * 1024 * 1024, pair_bytes = 24.0;
+constexpr double under_way_bytes = 256.0 * 1024 * 1024, distance_bytes = 48.0;
 constexpr double negative_bytes = 24.0;  // a negative whose distance is listed
 
 // The error of a score, in parts of the product (or the sum) of the squared norms: what float32
@@ -192,9 +192,10 @@ private:
 
 void tally(Join& join, std::int64_t each, const Reaches& reaches,
            const std::function<void(std::int64_t anchor, const Tally&)>& take) {
-    const double of_pair = pair_bytes + distance_bytes * static_cast<double>(each);
+    const double of_pair = std::max(pair_bytes / block_bytes,
+                                    distance_bytes * static_cast<double>(each) / under_way_bytes);
     const auto load = [&](std::int64_t positives) {
-        return static_cast<double>(positives) * of_pair / block_bytes;
+        return static_cast<double>(positives) * of_pair;
     };
     std::int64_t before = 0;
     for (const std::vector<std::int64_t>& block : join.blocks(load)) {
