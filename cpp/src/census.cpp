@@ -71,11 +71,11 @@ public:
         census_.loss.resize(rows * margins_.size());
         coarse_.resize(rows, -1);
         std::atomic<std::int64_t> without_positive = 0, without_negative = 0;
-        tally(
+        count_by_anchor(
             join_, static_cast<std::int64_t>(margins_.size() + 2),
             [&](double norm2, std::span<const Candidate> positives,
                 std::vector<double>& distances) { reaches(norm2, positives, distances); },
-            [&](std::int64_t anchor, const Tally& own) {
+            [&](std::int64_t anchor, const AnchorCounts& own) {
                 without_positive += own.positives.empty();
                 without_negative += own.counts.in_all() == 0;
                 take(static_cast<std::size_t>(anchor), own);
@@ -104,7 +104,7 @@ private:
         distances.push_back(coarse_within(metric_, norm2, largest_norm2_, farthest));
     }
 
-    void take(std::size_t anchor, const Tally& own) {
+    void take(std::size_t anchor, const AnchorCounts& own) {
         if (own.positives.empty()) return;
         const auto count = static_cast<std::int64_t>(own.positives.size());
         census_.triplets[anchor] = count * own.counts.in_all();
@@ -190,8 +190,8 @@ private:
 
 }  // namespace
 
-void tally(Join& join, std::int64_t each, const Reaches& reaches,
-           const std::function<void(std::int64_t anchor, const Tally&)>& take) {
+void count_by_anchor(Join& join, std::int64_t each, const Reaches& reaches,
+                     const std::function<void(std::int64_t anchor, const AnchorCounts&)>& take) {
     const double of_pair = std::max(pair_bytes / block_bytes,
                                     distance_bytes * static_cast<double>(each) / under_way_bytes);
     const auto load = [&](std::int64_t positives) {

@@ -18,16 +18,16 @@ using Reaches = std::function<void(double norm2, std::span<const Candidate> posi
 
 // What was counted for one anchor: its positives, ascending by index, the distances asked for, and
 // the counts within each.
-struct Tally {
+struct AnchorCounts {
     std::int64_t row;  // of the caller's matrix
     std::span<const Candidate> positives;
     std::span<const double> reaches;
     const Counts& counts;
 };
 
-// Calls take(anchor, tally) for every row of the join, on a worker's thread; `anchor` is the row's
+// Calls take(anchor, own) for every row of the join, on a worker's thread; `anchor` is the row's
 // place among the rows in ascending order.
-void tally(Join& join, std::int64_t each, const Reaches& reaches,
-           const std::function<void(std::int64_t anchor, const Tally&)>& take);
+void count_by_anchor(Join& join, std::int64_t each, const Reaches& reaches,
+                     const std::function<void(std::int64_t anchor, const AnchorCounts&)>& take);
 
 }  // namespace tripletmine

@@ -159,24 +159,27 @@ private:
         return {-infinity, options_.margin ? reach(d_ap, *options_.margin) : infinity};
     }
 
-    // Calls take(anchor, positives, ranges, counts) for every anchor of a join: of each positive,
-    // the range of the kind and how much it counts for.
+    // Calls take(anchor, own, counts) for every anchor of a join: what each positive counts for.
     template <typename Take>
     void count(Join& join, Take take) const {
-        tally(
-            join, 2,
+        // With distance weights one range serves all positives.
+        const std::size_t step = options_.weights ? 0 : 2;
+        count_by_anchor(
+            join, static_cast<std::int64_t>(step),
             [&](double, std::span<const Candidate> positives, std::vector<double>& distances) {
                 for (const Candidate& positive : positives) {
                     const Range kind = of_kind(positive.distance);
                     distances.insert(distances.end(), {kind.low, kind.high});
+                    if (step == 0) break;
                 }
             },
-            [&](std::int64_t anchor, const Tally& own) {
+            [&](std::int64_t anchor, const AnchorCounts& own) {
                 std::vector<std::int64_t> counts;
                 for (std::size_t i = 0; i < own.positives.size(); ++i) {
-                    const double low = own.reaches[2 * i], high = own.reaches[2 * i + 1];
-                    const std::int64_t nearer = low == -infinity ? 0 : own.counts.within(low).count;
-                    const std::int64_t negatives = own.counts.within(high).count - nearer;
+                    const Range kind{own.reaches[step * i], own.reaches[step * i + 1]};
+                    const std::int64_t nearer =
+                        kind.low == -infinity ? 0 : own.counts.within(kind.low).count;
+                    const std::int64_t negatives = own.counts.within(kind.high).count - nearer;
                     counts.push_back(options_.weights ? negatives > 0 : negatives);
                 }
                 take(anchor, own, counts);
@@ -191,7 +194,7 @@ private:
         }
         std::sort(rows.begin(), rows.end());
         std::vector<Wide> totals(rows.size());
-        count(join_, [&](std::int64_t anchor, const Tally&,
+        count(join_, [&](std::int64_t anchor, const AnchorCounts&,
                          const std::vector<std::int64_t>& counts) {
             totals[static_cast<std::size_t>(anchor)] =
                 static_cast<Wide>(std::accumulate(counts.begin(), counts.end(), std::int64_t{0}));
@@ -221,19 +224,21 @@ private:
             const auto i = static_cast<std::size_t>(place);
             return std::span(picks).subspan(begins[i], begins[i + 1] - begins[i]);
         };
-        count(narrowed, [&](std::int64_t place, const Tally& own, std::vector<std::int64_t>& upto) {
-            std::partial_sum(upto.begin(), upto.end(), upto.begin());
-            for (Pick& pick : picks_of(place)) {
-                const auto i = static_cast<std::size_t>(
-                    std::upper_bound(upto.begin(), upto.end(), pick.rank) - upto.begin());
-                const auto to = static_cast<std::size_t>(pick.number);
-                mined_.anchors[to] = own.row;
-                mined_.positives[to] = own.positives[i].row;
-                mined_.d_ap[to] = own.positives[i].distance;
-                pick.entry = {Draws(options_.seed, pick.number).bits(bits_of_ranks + 2),
-                              own.reaches[2 * i], own.reaches[2 * i + 1]};
-            }
-        });
+        count(narrowed,
+              [&](std::int64_t place, const AnchorCounts& own, std::vector<std::int64_t>& upto) {
+                  std::partial_sum(upto.begin(), upto.end(), upto.begin());
+                  for (Pick& pick : picks_of(place)) {
+                      const auto i = static_cast<std::size_t>(
+                          std::upper_bound(upto.begin(), upto.end(), pick.rank) - upto.begin());
+                      const auto to = static_cast<std::size_t>(pick.number);
+                      mined_.anchors[to] = own.row;
+                      mined_.positives[to] = own.positives[i].row;
+                      mined_.d_ap[to] = own.positives[i].distance;
+                      const Range kind = of_kind(own.positives[i].distance);
+                      pick.entry = {Draws(options_.seed, pick.number).bits(bits_of_ranks + 2),
+                                    kind.low, kind.high};
+                  }
+              });
         const auto place_of = [&](std::int64_t p) {
             return std::lower_bound(chosen.begin(), chosen.end(), narrowed.rows().row(p)) -
                    chosen.begin();

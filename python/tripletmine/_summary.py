@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from tripletmine._results import MiningReport
 
 
-def print_report(report: MiningReport) -> None:
+def print_report(report: MiningReport, title: str = "mined") -> None:
     """Print every field of a report, one a line."""
     rows = [(name.replace("_", " "), _text(value)) for name, value in report.as_dict().items()]
-    print_table("mined", ("", ""), rows)
+    print_table(title, ("", ""), rows)
 
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

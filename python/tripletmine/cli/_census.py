@@ -70,7 +70,7 @@ def _run(arguments: argparse.Namespace) -> None:
     with progress() as shown:
         census = tripletmine.census(**options, progress=shown)
     asked = _first(census, len(margins))
-    print_report(census.report)
+    print_report(census.report, "counted")
     print_table("triplets", *asked.table())
     if arguments.output is not None:
         _write(asked, arguments.output)

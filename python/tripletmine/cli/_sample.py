@@ -54,7 +54,7 @@ def _run(arguments: argparse.Namespace) -> None:
     read_sources(arguments, options)
     with progress() as shown:
         triplets = tripletmine.sample(**options, progress=shown)
-    print_report(triplets.report)
+    print_report(triplets.report, "drawn")
     write = triplets.to_parquet if arguments.output.suffix == ".parquet" else triplets.save
     write(arguments.output)
     print(f"{len(triplets):,} triplets written to {arguments.output}")
