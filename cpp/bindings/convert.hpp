@@ -125,7 +125,16 @@ inline Strategy strategy_named(const char* option, const std::string& name) {
                             {"all", Strategy::all}});
 }
 
+inline TripletType triplet_type_named(const std::string& name) {
+    return named<TripletType>("type_of_triplets", name,
+                              {{"all", TripletType::all},
+                               {"hard", TripletType::hard},
+                               {"semihard", TripletType::semihard},
+                               {"easy", TripletType::easy}});
+}
+
 // Each file of wrappers adds its calls to the module.
+void add_census(py::module_& module);
 void add_mining(py::module_& module);
 void add_distances(py::module_& module);
 void add_negatives(py::module_& module);

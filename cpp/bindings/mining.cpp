@@ -28,11 +28,7 @@ py::tuple mine(const py::array& embeddings, const Int64s& labels,
     options.fallback = named<Fallback>(
         "fallback", fallback,
         {{"drop", Fallback::drop}, {"easy", Fallback::easy}, {"hard", Fallback::hard}});
-    options.type = named<TripletType>("type_of_triplets", type_of_triplets,
-                                      {{"all", TripletType::all},
-                                       {"hard", TripletType::hard},
-                                       {"semihard", TripletType::semihard},
-                                       {"easy", TripletType::easy}});
+    options.type = triplet_type_named(type_of_triplets);
     options.margin = margin;
     options.num_negatives = num_negatives;
     options.range_min = range_min;

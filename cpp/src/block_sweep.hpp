@@ -29,7 +29,7 @@ public:
         : team_(team),
           kernels_(kernels),
           pairing_(pairing),
-          walk_(team, pairing, relation, plan_blocks(pairing, team.size())) {}
+          walk_(team, pairing, relation, plan_blocks(pairing, cols_at_once, team.size())) {}
 
     // Visits every pair of the relation; returns how many were decided in float64.
     std::int64_t run(const Open& open, const Close& close) {
@@ -80,11 +80,17 @@ private:
         Walk::Scratch walk;
         std::vector<Row> rows;
         std::vector<std::int32_t> places, numbers;
+        std::vector<float> values;
         std::vector<std::int64_t> cols;
         std::vector<double> distances;
         ExactDistance distance;
     };
 
+    // Where every score matters, a row's selector is worth keeping in the nearest cache for many
+    // scores; else the scores of a block of rows are.
+    static constexpr std::int64_t cols_at_once = Selector::selective ? 4 * tile_granule : 32768;
+    // A row's scores are worked on in parts that stay in the nearest cache.
+    static constexpr std::int64_t part_cols = 1024;
     // Beyond so many undecided pairs of a row they are decided at once.
     static constexpr std::size_t most_undecided = 4096;
 
@@ -94,14 +100,18 @@ private:
 
     void take(Worker& worker, std::int64_t row, Row& own, const Interval& cols,
               const float* scores) const {
-        const auto count = static_cast<int>(cols.size());
-        worker.places.resize(static_cast<std::size_t>(count + max_register));
-        if constexpr (Selector::selective) {
-            sift(worker, row, own, cols, scores, count);
-        } else {
-            sort_out(worker, row, own, cols, scores, count);
+        worker.places.resize(part_cols + max_register);
+        for (std::int64_t begin = cols.begin; begin < cols.end; begin += part_cols) {
+            const Interval part{begin, std::min(cols.end, begin + part_cols)};
+            const float* own_scores = scores + begin - cols.begin;
+            const auto count = static_cast<int>(part.size());
+            if constexpr (Selector::selective) {
+                sift(worker, row, own, part, own_scores, count);
+            } else {
+                sort_out(worker, row, own, part, own_scores, count);
+            }
+            if (own.undecided.size() > most_undecided) decide(worker, row, own);
         }
-        if (own.undecided.size() > most_undecided) decide(worker, row, own);
     }
 
     // Where few scores matter.
@@ -129,12 +139,15 @@ private:
         const float row_middle = pairing_.row_operand->middle()[row];
         const float* middle = pairing_.col_operand->middle() + cols.begin;
         worker.numbers.resize(worker.places.size());
+        worker.values.resize(worker.places.size());
         kernels_.sort_out(scores, middle, count, own.selector.buckets(row_middle),
-                          worker.numbers.data());
-        const int open = own.selector.take(worker.numbers.data(), count, worker.places.data());
+                          own.selector.roots(), worker.values.data(), worker.numbers.data());
+        const int open = own.selector.take(worker.numbers.data(), worker.values.data(), count,
+                                           worker.places.data());
         for (int i = 0; i < open; ++i) {
             const std::int32_t c = worker.places[static_cast<std::size_t>(i)];
-            if (own.selector.settles(scores[c] - row_middle - middle[c])) continue;
+            const float value = worker.values[static_cast<std::size_t>(c)];
+            if (own.selector.settles(scores[c] - row_middle - middle[c], value)) continue;
             own.undecided.push_back({cols.begin + c, -1, 0.0f});
         }
     }

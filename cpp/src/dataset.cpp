@@ -157,6 +157,12 @@ double Dataset::largest_norm2() const {
     return norm2_.empty() ? 0.0 : *std::max_element(norm2_.begin(), norm2_.end());
 }
 
+double Dataset::mean_norm2() const {
+    double sum = 0.0;
+    for (const double norm2 : norm2_) sum += norm2 / static_cast<double>(norm2_.size());
+    return sum;
+}
+
 std::int64_t Dataset::zero_rows() const { return std::count(norm2_.begin(), norm2_.end(), 0.0); }
 
 }  // namespace tripletmine

@@ -53,6 +53,7 @@ public:
     void measure(Team& team);
     double norm2(std::int64_t position) const { return norm2_[position]; }
     double largest_norm2() const;
+    double mean_norm2() const;
     std::int64_t zero_rows() const;
 
     // The row's own memory, if it is float32 without gaps; else null.

@@ -211,6 +211,16 @@ Choice Join::succeed(const Choice& positives, std::int64_t k, const Range& range
     return choice;
 }
 
+void Join::race(const Weight& weight,
+                const std::function<std::vector<Entry>(std::int64_t)>& entries,
+                const std::function<void(std::int64_t, const std::vector<Candidate>&)>& take) {
+    const Pairing pairing = packed(Precision::fine);
+    BlockSweep<Race> sweep(team_, kernels_, pairing, Relation::negatives);
+    decided_ +=
+        sweep.run([&](std::int64_t row, float, int) { return Race(space_, weight, entries(row)); },
+                  [&](std::int64_t row, Race& race, int) { take(row, race.winners()); });
+}
+
 void Join::count_negatives(const std::function<std::vector<double>(std::int64_t)>& thresholds,
                            const std::function<void(std::int64_t, const Counts&)>& take) {
     const Pairing pairing = packed(Precision::fine);

@@ -10,11 +10,13 @@
 #include <vector>
 
 #include "dataset.hpp"
+#include "exact.hpp"
 #include "kernels/kernel_set.hpp"
 #include "operand.hpp"
 #include "parallel.hpp"
 #include "select/choice.hpp"
 #include "select/intervals.hpp"
+#include "select/race.hpp"
 #include "select/window.hpp"
 #include "sweep.hpp"
 #include "walk.hpp"
@@ -52,6 +54,13 @@ public:
 
     const Dataset& rows() const { return *rows_; }
     const Dataset& cols() const { return *cols_; }
+    bool self_join() const { return self_join_; }
+
+    // How far a fine score is off, usually, in parts of the product (or the sum) of the squared
+    // norms: what some additions in float32, or a pair of bfloat16, leave.
+    double score_error() const {
+        return kernels_.fine.format == Format::bfloat16_pair ? 0x1p-19 : 0x1p-22;
+    }
 
     // The first k candidates of every row by distance, among those within the row's range (all, if
     // `ranges` is empty). Nearest: ascending (d, index); farthest: ascending (−d, index).
@@ -73,6 +82,10 @@ public:
     // Every negative of every row within the range, ascending by index.
     Choice list_negatives(const Range& range);
 
+    // For every row one negative for each of its entries, drawn at random: see select/race.hpp.
+    void race(const Weight& weight, const std::function<std::vector<Entry>(std::int64_t)>& entries,
+              const std::function<void(std::int64_t, const std::vector<Candidate>&)>& take);
+
     // Counts the negatives of every row within distances of interest: thresholds(row) names them
     // (in any order), take(row, counts) learns the answer, on the worker's thread.
     void count_negatives(const std::function<std::vector<double>(std::int64_t)>& thresholds,
@@ -90,8 +103,12 @@ public:
     std::vector<std::vector<std::int64_t>> blocks(
         const std::function<double(std::int64_t)>& load) const;
 
-    // Counts the work of a join narrowed from this one as this one's.
+    // Distances of single pairs, for one worker.
+    ExactDistance exact_distance() const { return {*rows_, *cols_, kernels_, metric_}; }
+
+    // Counts the work of a join narrowed from this one, or of a worker, as this one's.
     void include(const Join& narrowed) { decided_ += narrowed.decided_; }
+    void include(const ExactDistance& distance) { decided_ += distance.decided(); }
 
     // Fills in what the report says of the work done.
     void describe(Report& report, const Stopwatch& stopwatch) const;

@@ -88,19 +88,21 @@ struct ScoreSpace {
         return -0.5 * length * length;
     }
 
-    // The distance of a score, as well as float64 can tell.
-    double distance(double score) const {
+    // What distances are a linear function of: the score, or the root of -2 times it.
+    bool linear_in_roots() const { return metric == Metric::euclidean; }
+    // The sum of so many distances, from the sum of that; as well as float64 can tell.
+    double distances(double count, double sum) const {
         switch (metric) {
             case Metric::cosine:
-                return std::max(0.0, 1.0 - score);
+                return count - sum;
             case Metric::dot:
-                return -score / scale / scale;
+                return -sum / scale / scale;
             case Metric::sqeuclidean:
-                return std::max(0.0, -2.0 * score) / scale / scale;
+                return -2.0 * sum / scale / scale;
             case Metric::euclidean:
                 break;
         }
-        return std::sqrt(std::max(0.0, -2.0 * score)) / scale;
+        return sum / scale;
     }
 
     // The largest float that no pair at least as good as `distance` has for its upper bound ...

@@ -11,10 +11,10 @@
 #include <optional>
 #include <vector>
 
+#include "draws.hpp"
 #include "exact.hpp"
 #include "join.hpp"
 #include "kernels/dispatch.hpp"
-#include "select/draws.hpp"
 #include "select/window.hpp"
 
 namespace tripletmine {
@@ -23,7 +23,6 @@ namespace {
 constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr std::int64_t rows_per_task = 64;
 constexpr std::int64_t steps_between_polls = 4096;
-constexpr std::uint64_t draws_of_negatives = 2;
 constexpr std::int64_t few = 256;  // survivors: more are found soon enough by chance
 
 double score_of(Metric metric, double distance) {
@@ -94,7 +93,7 @@ private:
     std::int64_t candidates(std::int64_t query) const {
         return corpus_ - static_cast<std::int64_t>(excluded_.of(query).size());
     }
-    Draws draws(std::int64_t query) const { return {options_.seed, query, draws_of_negatives}; }
+    Draws draws(std::int64_t query) const { return {options_.seed, Relation::negatives, query}; }
 
     Team& team_;
     Join& join_;

@@ -28,9 +28,11 @@ WalkPlan plan_shared(const Pairing& pairing, int threads) {
     return {rows, std::max<std::int64_t>(1, granules) * tile_granule};
 }
 
-WalkPlan plan_blocks(const Pairing& pairing, int threads) {
+WalkPlan plan_blocks(const Pairing& pairing, std::int64_t cols_at_once, int threads) {
     const std::int64_t rows = rows_per_block(pairing, most_rows_per_block / 2, threads);
-    return {rows, pairing.col_operand->padded_size()};
+    const std::int64_t cols = pairing.col_operand->padded_size();
+    const std::int64_t chunk = std::min(cols, cols_at_once / tile_granule * tile_granule);
+    return {rows, cols, chunk};
 }
 
 Walk::Walk(Team& team, const Pairing& pairing, Relation relation, const WalkPlan& plan)

@@ -52,11 +52,17 @@ struct Pairing {
 struct WalkPlan {
     std::int64_t rows_per_block;
     std::int64_t cols_per_task;
+    std::int64_t cols_per_chunk = tile_granule;  // that run_rows takes at once
+
+    // The scores of a chunk lie an odd number of cache lines apart from row to row: not all in a
+    // few sets.
+    std::int64_t chunk_stride() const { return cols_per_chunk + max_register; }
 };
 
 // For walks whose rows are shared by tasks, and for those in which a task has its rows to itself.
 WalkPlan plan_shared(const Pairing& pairing, int threads);
-WalkPlan plan_blocks(const Pairing& pairing, int threads);
+// `cols_at_once`: how many scores of a row are best visited together.
+WalkPlan plan_blocks(const Pairing& pairing, std::int64_t cols_at_once, int threads);
 
 class Walk {
 public:
@@ -100,9 +106,6 @@ public:
     std::uint64_t allowed(std::int64_t row, const Strip& strip) const;
 
 private:
-    // Columns that run_rows takes at once: their scores stay in the second-level cache.
-    static constexpr std::int64_t chunk_cols = 8 * tile_granule;
-
     void index_groups();
     template <typename Visit>
     void each_of_group(std::int64_t row, const Interval& cols, Visit visit) const;
@@ -178,14 +181,13 @@ template <typename Visit>
 void Walk::run_rows(const Task& task, int worker, Scratch& scratch, Visit visit) {
     const Scorer& scorer = pairing_.scorer();
     const std::int64_t depth = pairing_.row_operand->depth(), step = scorer.longest_depth;
-    const std::int64_t rows = task.row_end - task.row_begin;
+    const std::int64_t rows = task.row_end - task.row_begin, stride = plan_.chunk_stride();
     if (scratch.scores.empty()) {
-        // Registers at the end of a row reach into the next one, and beyond the last.
-        scratch.scores = Buffer<float>(plan_.rows_per_block * chunk_cols + max_register);
+        scratch.scores = Buffer<float>(plan_.rows_per_block * stride);
     }
     pairing_.row_operand->row_side(task.row_begin, plan_.rows_per_block, scratch.rows);
-    for (std::int64_t begin = task.col_begin; begin < task.col_end; begin += chunk_cols) {
-        const Interval chunk{begin, std::min(task.col_end, begin + chunk_cols)};
+    for (std::int64_t begin = task.col_begin; begin < task.col_end; begin += plan_.cols_per_chunk) {
+        const Interval chunk{begin, std::min(task.col_end, begin + plan_.cols_per_chunk)};
         {
             const ScoringThread scoring(scorer);
             for (std::int64_t c = chunk.begin; c < chunk.end; c += scorer.tile_cols) {
@@ -195,14 +197,13 @@ void Walk::run_rows(const Task& task, int worker, Scratch& scratch, Visit visit)
                 for (std::int64_t k = 0; k < depth; k += step) {
                     for (std::int64_t row = 0; row < rows; row += scorer.tile_rows) {
                         score(scratch.rows, row, cols, k,
-                              scratch.scores.data() + row * chunk_cols + c - chunk.begin,
-                              chunk_cols);
+                              scratch.scores.data() + row * stride + c - chunk.begin, stride);
                     }
                 }
             }
         }
         for (std::int64_t row = 0; row < rows; ++row) {
-            const float* scores = scratch.scores.data() + row * chunk_cols;
+            const float* scores = scratch.scores.data() + row * stride;
             visit_allowed(task.row_begin + row, chunk, [&](const Interval& cols) {
                 visit(task.row_begin + row, cols, scores + cols.begin - chunk.begin);
             });

@@ -16,26 +16,31 @@ definition in ``docs/semantics.md``, for any number of threads and any instructi
 from importlib.metadata import version as _version
 
 from tripletmine import reference
+from tripletmine._census import Census, census
 from tripletmine._distances import nearest, pairwise_distances
 from tripletmine._mine import mine
 from tripletmine._negatives import Negatives, NegativesReport, mine_negatives
 from tripletmine._results import MiningReport, Triplets
+from tripletmine._sample import sample
 from tripletmine._versions import InstructionSet, instruction_sets, show_versions
 
 __version__ = _version("tripletmine")
 
 __all__ = [
+    "Census",
     "InstructionSet",
     "MiningReport",
     "Negatives",
     "NegativesReport",
     "Triplets",
     "__version__",
+    "census",
     "instruction_sets",
     "mine",
     "mine_negatives",
     "nearest",
     "pairwise_distances",
     "reference",
+    "sample",
     "show_versions",
 ]

@@ -42,6 +42,15 @@ def matrix(name: str, value: Any) -> Array:
     return array
 
 
+def no_embeddings(name: str, labels: Any) -> Array:
+    """Return a row for each label, all alike and without memory of their own."""
+    array = _as_array(name, labels)
+    rows = array.shape[0] if array.ndim else 0
+    if rows == 0:
+        raise ValueError(f"{name}: found none (shape {array.shape}), expected at least one")
+    return np.broadcast_to(np.float32(0.0), (rows, 1))
+
+
 def same_dimension(name: str, array: Array, other_name: str, other: Array) -> None:
     """Raise unless both matrices have rows of one length."""
     if array.shape[1] != other.shape[1]:

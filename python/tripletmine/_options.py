@@ -18,6 +18,9 @@ Fallback = Literal["drop", "easy", "hard"]
 PositiveScore = Literal["min", "max", "mean"]
 RankAmong = Literal["survivors", "all"]
 Sampling = Literal["top", "random"]
+Per = Literal["anchor", "class"]
+SampleType = Literal["any", "all", "hard", "semihard", "easy"]
+Weights = Literal["uniform", "distance"]
 
 POS_STRATEGIES: tuple[str, ...] = get_args(PosStrategy)
 NEG_STRATEGIES: tuple[str, ...] = get_args(NegStrategy)
@@ -27,6 +30,9 @@ FALLBACKS: tuple[str, ...] = get_args(Fallback)
 POSITIVE_SCORES: tuple[str, ...] = get_args(PositiveScore)
 RANK_AMONG: tuple[str, ...] = get_args(RankAmong)
 SAMPLINGS: tuple[str, ...] = get_args(Sampling)
+PERS: tuple[str, ...] = get_args(Per)
+SAMPLE_TYPES: tuple[str, ...] = get_args(SampleType)
+WEIGHTS: tuple[str, ...] = get_args(Weights)
 
 LARGEST_COUNT = 2**62  # sums of two counts still fit in 64 bits
 MOST_THREADS = 4096
@@ -92,6 +98,27 @@ def finite(name: str, value: Any) -> float | None:
     if math.isinf(number):
         raise ValueError(f"{name}: found {number}, expected a finite number or None")
     return number
+
+
+def margins(value: Any) -> tuple[float, ...]:
+    """Return margins: at least one finite number of at least 0; a number stands for itself."""
+    if isinstance(value, (str, bytes)) or value is None:
+        raise TypeError(
+            f"margins: found {value!r} ({type(value).__name__}), expected a sequence of numbers"
+        )
+    try:
+        entries = list(value)
+    except TypeError:
+        entries = [value]
+    if not entries:
+        raise ValueError("margins: found none, expected at least one")
+    numbers = [real(f"margins[{i}]", entry) for i, entry in enumerate(entries)]
+    for i, number in enumerate(numbers):
+        if not 0.0 <= number < math.inf:
+            raise ValueError(
+                f"margins[{i}]: found {number}, expected a finite number of at least 0"
+            )
+    return tuple(numbers)
 
 
 def distance_range(name: str, value: Any) -> tuple[float, float]:

@@ -107,6 +107,21 @@ struct NegativeOptions {
     std::uint64_t seed = 0;
 };
 
+// Of negatives, by their distance: see select/race.hpp.
+struct DistanceWeights {
+    double cutoff = 0.5;               // nearer ones weigh as much as those at this distance
+    double nonzero_loss_cutoff = 1.4;  // farther ones weigh nothing
+};
+
+struct SampleOptions {
+    std::int64_t draws = 1;
+    Metric metric = Metric::cosine;
+    TripletType type = TripletType::all;  // without a margin: any triplet
+    std::optional<double> margin = {};
+    std::optional<DistanceWeights> weights = {};  // else every triplet of the type is as likely
+    std::uint64_t seed = 0;
+};
+
 struct Report {
     std::int64_t anchors = 0;
     std::int64_t anchors_without_positive = 0;
@@ -151,6 +166,14 @@ struct MinedNegatives {
     Report report;
 };
 
+// Of each anchor, ascending: all its triplets, and those with t = d_an − d_ap <= 0. For each margin
+// (anchors, margins, row-major): those with t <= margin, and their loss, the sum of margin − t.
+struct Census {
+    std::vector<std::int64_t> triplets, hard, with_loss;
+    std::vector<double> loss;
+    Report report;
+};
+
 // (rows, k), row-major.
 struct Neighbours {
     std::vector<std::int64_t> indices;
@@ -175,6 +198,17 @@ Mined mine(const Population& embeddings, const std::optional<Population>& refere
 MinedNegatives mine_negatives(const Population& queries, const Population& corpus,
                               const RowLists& positives, const RowLists& excluded,
                               const NegativeOptions& options, const Execution& execution);
+
+// Counts all triplets of these anchors.
+Census census(const Population& embeddings, const std::optional<Population>& references,
+              const std::optional<std::span<const std::int64_t>>& anchors,
+              std::span<const double> margins, Metric metric, const Execution& execution);
+
+// Draws triplets with replacement. The result is empty, with a count of 0, if there is none of the
+// type.
+Mined sample(const Population& embeddings, const std::optional<Population>& references,
+             const std::optional<std::span<const std::int64_t>>& anchors,
+             const SampleOptions& options, const Execution& execution);
 
 // The k smallest (distance, index) of every row. Without `references`, among the other rows.
 Neighbours nearest(const Population& rows, const std::optional<Population>& references,

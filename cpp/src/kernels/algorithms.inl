@@ -2,8 +2,8 @@
 // anonymous namespace:
 //
 //   F32     a register of F32::width floats: load, store, broadcast, zero, from_int32,
-//           gather (table, I32), fma (a*b+c), add, sub, mul, min, max, and the comparisons at_least
-//           / at_most, which give one bit a lane
+//           gather (table, I32), fma (a*b+c), add, sub, mul, min, max, sqrt, and the comparisons
+//           at_least / at_most, which give one bit a lane
 //   F64x8   eight doubles (in one or more registers): load, zero, broadcast, add, sub, mul,
 //           max_magnitude, reduce
 //   I32     a register of I32::width int32: load, store, fill, truncate (of an F32)
@@ -319,14 +319,14 @@ int sift(const float* scores, const float* bias, int count, const Buckets& bucke
     return found;
 }
 
-void sort_out(const float* scores, const float* bias, int count, const Buckets& buckets,
-              std::int32_t* numbers) noexcept {
-    constexpr float parts = 1 << bucket_fraction;
-    Buckets scaled = buckets;
-    scaled.per_score *= parts;
-    const float last = static_cast<float>(buckets.count) * parts - 1.0f;
+void sort_out(const float* scores, const float* bias, int count, const Buckets& buckets, bool roots,
+              float* values, std::int32_t* numbers) noexcept {
+    const float last = static_cast<float>(buckets.count - 1), minus_two = -2.0f;
     for (int i = 0; i < count; i += F32::width) {
-        I32::truncate(places_of(scores + i, bias + i, scaled, last).place).store(numbers + i);
+        const Places at = places_of(scores + i, bias + i, buckets, last);
+        I32::truncate(at.place).store(numbers + i);
+        (roots ? sqrt(max(mul(at.value, F32::broadcast(&minus_two)), F32::zero())) : at.value)
+            .store(values + i);
     }
 }
 

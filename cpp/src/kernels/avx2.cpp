@@ -36,6 +36,7 @@ struct F32 {
     void store(float* p) const { _mm256_storeu_ps(p, v); }
 };
 inline I32 I32::truncate(F32 a) { return {_mm256_cvttps_epi32(a.v)}; }
+inline F32 sqrt(F32 a) { return {_mm256_sqrt_ps(a.v)}; }
 inline F32 min(F32 a, F32 b) { return {_mm256_min_ps(a.v, b.v)}; }
 inline F32 max(F32 a, F32 b) { return {_mm256_max_ps(a.v, b.v)}; }
 inline F32 fma(F32 a, F32 b, F32 c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }

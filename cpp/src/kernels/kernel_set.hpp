@@ -97,8 +97,6 @@ struct Buckets {
     float row_bias, origin, per_score;
     std::int32_t count;
 };
-inline constexpr int bucket_fraction = 13;    // bits
-inline constexpr int most_buckets = 1 << 11;  // number and fraction are exact in float32
 
 struct KernelSet {
     const char* name;
@@ -135,9 +133,10 @@ struct KernelSet {
     // The places i < count, ascending, with g_i >= limits[its bucket]; returns how many.
     int (*sift)(const float* scores, const float* bias, int count, const Buckets& buckets,
                 const float* limits, std::int32_t* places) noexcept;
-    // The bucket of every g_i, as a number with bucket_fraction bits of where in it.
+    // Of every score its bucket, and g_i or, with `roots`, the square root of -2 * g_i (0 if g_i >
+    // 0).
     void (*sort_out)(const float* scores, const float* bias, int count, const Buckets& buckets,
-                     std::int32_t* numbers) noexcept;
+                     bool roots, float* values, std::int32_t* numbers) noexcept;
 };
 
 }  // namespace tripletmine

@@ -38,6 +38,7 @@ struct F32 {
     void store(float* p) const { vst1q_f32(p, v); }
 };
 inline I32 I32::truncate(F32 a) { return {vcvtq_s32_f32(a.v)}; }
+inline F32 sqrt(F32 a) { return {vsqrtq_f32(a.v)}; }
 inline F32 min(F32 a, F32 b) { return {vminq_f32(a.v, b.v)}; }
 inline F32 max(F32 a, F32 b) { return {vmaxq_f32(a.v, b.v)}; }
 inline F32 fma(F32 a, F32 b, F32 c) { return {vfmaq_f32(c.v, a.v, b.v)}; }

@@ -44,6 +44,10 @@ inline I32 I32::truncate(const F32& a) {
     for (int i = 0; i < 4; ++i) r.v[i] = static_cast<std::int32_t>(a.v[i]);
     return r;
 }
+inline F32 sqrt(F32 a) {
+    for (int i = 0; i < 4; ++i) a.v[i] = __builtin_sqrtf(a.v[i]);
+    return a;
+}
 inline F32 min(F32 a, F32 b) {
     for (int i = 0; i < 4; ++i) a.v[i] = a.v[i] < b.v[i] ? a.v[i] : b.v[i];
     return a;

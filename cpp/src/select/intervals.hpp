@@ -94,13 +94,13 @@ public:
     float most(std::int32_t bucket) const {
         return bucket == count_ - 1 ? std::numeric_limits<float>::infinity() : edge(bucket + 1.01);
     }
-    // The score at a place, in buckets.
-    double score(double place) const {
-        return static_cast<double>(origin_) + place / static_cast<double>(per_score_);
-    }
 
 private:
-    float edge(double place) const { return static_cast<float>(score(place)); }
+    // The score at a place, in buckets.
+    float edge(double place) const {
+        return static_cast<float>(static_cast<double>(origin_) +
+                                  place / static_cast<double>(per_score_));
+    }
 
     std::int32_t count_;
     float origin_, per_score_;
@@ -189,7 +189,7 @@ private:
 
     // From the last threshold to the first, and a bucket to spare on both sides.
     static BucketRange span_of(const ScoreSpace& space, const Thresholds& thresholds) {
-        constexpr std::int32_t count = 512;
+        constexpr std::int32_t count = 1024;
         if (thresholds.size() == 0) return {-1.0, 1.0, 1};
         const double low = space.score(thresholds[thresholds.size() - 1]);
         const double high = space.score(thresholds[0]);
@@ -243,44 +243,40 @@ public:
           half_width_(0.5f * widest * (1.0f + 0x1p-20f)),
           bucket_range_(span_of(space, thresholds_)),
           totals_(static_cast<std::size_t>(thresholds_.size() + 1)),
-          slots_(static_cast<std::size_t>(bucket_range_.count())),
-          heaps_(slots_.size()) {
+          heaps_(static_cast<std::size_t>(bucket_range_.count())) {
         std::int64_t slot = 0;
         for (std::int32_t b = bucket_range_.count() - 1; b >= 0; --b) {  // from near to far
             slot = thresholds_.certainly_beyond(bucket_range_.most(b) + half_width_, slot);
             const bool certain =
                 thresholds_.certainly_within(bucket_range_.least(b) - half_width_, slot);
-            slots_[static_cast<std::size_t>(b)] =
+            heaps_[static_cast<std::size_t>(b)].slot =
                 static_cast<std::int32_t>(certain ? slot : -1 - slot);
         }
     }
 
     Buckets buckets(float row_middle) const { return bucket_range_.buckets(row_middle); }
 
-    // Takes candidates by the buckets of their scores. Writes the places of those whose bucket does
-    // not name their slot, and returns how many.
-    int take(const std::int32_t* numbers, int count, std::int32_t* places) {
-        constexpr std::uint64_t one = std::uint64_t{1} << count_shift;
-        constexpr std::uint64_t fraction = (1 << bucket_fraction) - 1;
+    // Takes candidates by the buckets of their scores, with what their distances are linear in.
+    // Writes the places of those whose bucket does not name their slot, and returns how many.
+    bool roots() const { return space_.linear_in_roots(); }
+    int take(const std::int32_t* buckets, const float* values, int count, std::int32_t* places) {
         int open = 0;
         for (int i = 0; i < count; ++i) {
-            const std::int32_t bucket = numbers[i] >> bucket_fraction;
-            heaps_[static_cast<std::size_t>(bucket)] +=
-                one | (static_cast<std::uint64_t>(numbers[i]) & fraction);
+            Heap& heap = heaps_[static_cast<std::size_t>(buckets[i])];
+            heap.sum += static_cast<double>(values[i]);
+            ++heap.count;
             places[open] = i;
-            open += slots_[static_cast<std::size_t>(bucket)] < 0;
+            open += heap.slot < 0;
         }
-        taken_ += count;
-        if (taken_ > most_taken) empty_heaps();
         return open;
     }
     // Takes one of those by its score; returns whether that was enough.
-    bool settles(float middle) {
-        const std::int32_t slot = slots_[static_cast<std::size_t>(bucket_range_.of(middle))];
-        const std::int64_t found =
-            thresholds_.slot(middle - half_width_, middle + half_width_, -1 - slot);
-        if (found < 0) return false;
-        add(found, 1, space_.distance(static_cast<double>(middle)));
+    bool settles(float middle, float value) {
+        const Heap& heap = heaps_[static_cast<std::size_t>(bucket_range_.of(middle))];
+        const std::int64_t slot =
+            thresholds_.slot(middle - half_width_, middle + half_width_, -1 - heap.slot);
+        if (slot < 0) return false;
+        add(slot, 1, space_.distances(1.0, static_cast<double>(value)));
         return true;
     }
     // Takes one by its distance.
@@ -303,9 +299,14 @@ public:
     std::int64_t in_all() const { return totals_.back().count; }
 
 private:
-    // A heap holds a count above this bit and a sum of fractions of a bucket below it.
-    static constexpr int count_shift = 40;
-    static constexpr std::int64_t most_taken = std::int64_t{1} << 23;
+    static constexpr std::int32_t most_buckets = 4096;
+
+    // The candidates of a bucket.
+    struct Heap {
+        double sum = 0.0;
+        std::int32_t count = 0;
+        std::int32_t slot = 0;  // theirs, or -1 - the least that it may be
+    };
 
     // From the last threshold to distance 0, or to the best score there is.
     static BucketRange span_of(const ScoreSpace& space, const Thresholds& thresholds) {
@@ -320,18 +321,13 @@ private:
     }
 
     void empty_heaps() {
-        for (std::size_t b = 0; b < heaps_.size(); ++b) {
-            const auto count = static_cast<std::int64_t>(heaps_[b] >> count_shift);
-            const std::uint64_t parts = heaps_[b] & ((std::uint64_t{1} << count_shift) - 1);
-            heaps_[b] = 0;
-            if (count == 0 || slots_[b] < 0) continue;
-            // The distance of their mean score is their mean distance: a bucket is narrow.
-            const double mean = (static_cast<double>(parts) / static_cast<double>(count) + 0.5) /
-                                (1 << bucket_fraction);
-            const double score = bucket_range_.score(static_cast<double>(b) + mean);
-            add(slots_[b], count, static_cast<double>(count) * space_.distance(score));
+        for (Heap& heap : heaps_) {
+            if (heap.slot >= 0) {
+                add(heap.slot, heap.count, space_.distances(heap.count, heap.sum));
+            }
+            heap.sum = 0.0;
+            heap.count = 0;
         }
-        taken_ = 0;
     }
 
     void add(std::int64_t slot, std::int64_t count, double distances) {
@@ -344,10 +340,8 @@ private:
     Thresholds thresholds_;
     float half_width_;
     BucketRange bucket_range_;
-    std::vector<Total> totals_;         // of each slot
-    std::vector<std::int32_t> slots_;   // of each bucket, or -1 - the least that it may be
-    std::vector<std::uint64_t> heaps_;  // of each bucket
-    std::int64_t taken_ = 0;
+    std::vector<Total> totals_;  // of each slot
+    std::vector<Heap> heaps_;    // of each bucket
 };
 
 }  // namespace tripletmine

@@ -7,9 +7,9 @@
 // anchor, t) alone, so that no thread count, partition or k changes it.
 #include <algorithm>
 
+#include "draws.hpp"
 #include "exact.hpp"
 #include "join.hpp"
-#include "select/draws.hpp"
 
 namespace tripletmine {
 namespace {
@@ -17,63 +17,13 @@ namespace {
 constexpr std::int64_t rows_per_task = 64;
 constexpr int draws_between_polls = 4096;
 
-// The candidates of one anchor, by rank in ascending index order, as positions.
-class Candidates {
-public:
-    Candidates(const Dataset& cols, const std::vector<std::int64_t>& position_of, Relation relation,
-               std::int64_t label, std::int64_t self)
-        : cols_(cols),
-          position_of_(position_of),
-          relation_(relation),
-          class_(cols.class_of(label)) {
-        if (relation_ == Relation::negatives) {
-            size_ = cols.size() - class_.size();
-        } else {
-            size_ = class_.size() - (self >= 0 ? 1 : 0);
-            self_position_ = self >= 0 ? position_of[static_cast<std::size_t>(self)] : cols.size();
-        }
-    }
-
-    std::int64_t size() const { return size_; }
-
-    std::int64_t position(std::int64_t rank) const {
-        if (relation_ == Relation::positives) {
-            const std::int64_t position = class_.begin + rank;
-            return position < self_position_ ? position : position + 1;
-        }
-        // The rank-th index outside the class: `rank` plus the class members that lie before it,
-        // where member t lies before it if member(t) − t ≤ rank.
-        std::int64_t low = 0, high = class_.size();
-        while (low < high) {
-            const std::int64_t middle = (low + high) / 2;
-            if (cols_.row(class_.begin + middle) - middle <= rank) {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        return position_of_[static_cast<std::size_t>(rank + low)];
-    }
-
-private:
-    const Dataset& cols_;
-    const std::vector<std::int64_t>& position_of_;
-    Relation relation_;
-    Interval class_;
-    std::int64_t self_position_ = 0;
-    std::int64_t size_ = 0;
-};
-
 }  // namespace
 
 Choice Join::draw(Relation relation, std::int64_t k, const Range& range, std::uint64_t seed,
                   const Choice* positives) {
     Choice choice = Choice::with_room(
         positives ? static_cast<std::int64_t>(positives->candidates.size()) : rows_->size(), k);
-    std::vector<std::int64_t> position_of(static_cast<std::size_t>(cols_->size()));
-    for (std::int64_t p = 0; p < cols_->size(); ++p) {
-        position_of[static_cast<std::size_t>(cols_->row(p))] = p;
-    }
+    const std::vector<std::int64_t> position_of = positions_of(*cols_);
     std::vector<ExactDistance> exact(static_cast<std::size_t>(team_.size()),
                                      {*rows_, *cols_, kernels_, metric_});
     // Draws until entry `number` of the choice holds k candidates or there are no more.
@@ -96,7 +46,7 @@ Choice Join::draw(Relation relation, std::int64_t k, const Range& range, std::ui
             const std::int64_t anchor = rows_->row(p);
             const Candidates candidates(*cols_, position_of, relation, rows_->label(p),
                                         self_join_ ? anchor : -1);
-            const Draws draws(seed, anchor, relation == Relation::negatives ? 2 : 1);
+            const Draws draws(seed, relation, anchor);
             if (positives == nullptr) {
                 fill(p, p, candidates, draws, worker);
                 continue;

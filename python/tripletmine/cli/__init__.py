@@ -1,4 +1,4 @@
-"""The command line: ``tripletmine mine``, ``negatives``, ``info`` and ``demo``.
+"""The command line: ``mine``, ``negatives``, ``census``, ``sample``, ``info`` and ``demo``.
 
 Why: to mine between two epochs from a shell script, without writing Python. A module a command:
 each adds its parser, whose options, choices and defaults are those of the Python call. Called by
@@ -15,9 +15,9 @@ import sys
 from collections.abc import Sequence
 
 import tripletmine
-from tripletmine.cli import _demo, _info, _mine, _negatives
+from tripletmine.cli import _census, _demo, _info, _mine, _negatives, _sample
 
-_COMMANDS = (_mine, _negatives, _info, _demo)
+_COMMANDS = (_mine, _negatives, _census, _sample, _info, _demo)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

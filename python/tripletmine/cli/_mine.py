@@ -8,7 +8,14 @@ from pathlib import Path
 import tripletmine
 from tripletmine import _files, _options
 from tripletmine._summary import print_report
-from tripletmine.cli._shared import Commands, anchors, defaults, option_adder, progress
+from tripletmine.cli._shared import (
+    Commands,
+    add_sources,
+    defaults,
+    option_adder,
+    progress,
+    read_sources,
+)
 
 _DEFAULTS = defaults(tripletmine.mine)
 
@@ -23,7 +30,10 @@ def add_parser(commands: Commands) -> None:
         allow_abbrev=False,
     )
     mine.set_defaults(run=_run)
-    _add_files(mine)
+    add_sources(mine)
+    mine.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="OUT", help=".parquet or .npz to write"
+    )
     _add_options(mine)
 
 
@@ -31,51 +41,13 @@ def _run(arguments: argparse.Namespace) -> None:
     _files.check_writable(arguments.output)
     given = vars(arguments)
     options = {name: given[name] for name in _DEFAULTS if name in given}
-    columns = {
-        "embeddings": (_files.read_embeddings, arguments.embeddings_column),
-        "ref_emb": (_files.read_embeddings, arguments.embeddings_column),
-        "labels": (_files.read_vector, arguments.labels_column),
-        "ref_labels": (_files.read_vector, arguments.labels_column),
-        "groups": (_files.read_vector, arguments.groups_column),
-        "ref_groups": (_files.read_vector, arguments.groups_column),
-        "anchors": (_files.read_vector, None),
-    }
-    for name, (read, column) in columns.items():
-        if isinstance(options[name], Path):
-            options[name] = read(options[name], column)
+    read_sources(arguments, options)
     with progress() as shown:
         triplets = tripletmine.mine(**options, progress=shown)
     print_report(triplets.report)
     write = triplets.to_parquet if arguments.output.suffix == ".parquet" else triplets.save
     write(arguments.output)
     print(f"{len(triplets):,} triplets written to {arguments.output}")
-
-
-def _add_files(mine: argparse.ArgumentParser) -> None:
-    mine.add_argument("embeddings", type=Path, metavar="EMBEDDINGS", help="rows of embeddings")
-    mine.add_argument("labels", type=Path, metavar="LABELS", help="one label a row")
-    mine.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="OUT", help=".parquet or .npz to write"
-    )
-    for flag, text in {
-        "--ref-emb": "rows to take positives and negatives from, instead of EMBEDDINGS",
-        "--ref-labels": "their labels",
-        "--groups": "one group a row: rows of one group are never paired",
-        "--ref-groups": "groups of the rows of --ref-emb",
-    }.items():
-        mine.add_argument(flag, type=Path, metavar="FILE", help=text)
-    for files in ("embeddings", "labels", "groups"):
-        mine.add_argument(
-            f"--{files}-column",
-            metavar="NAME",
-            help=f"Parquet column of {files} (default: the only one that can be)",
-        )
-    mine.add_argument(
-        "--anchors",
-        type=anchors,
-        metavar="START:STOP[:STEP]|FILE",
-        help="rows that act as anchors: a slice, or a file of indices (default: all rows)",
-    )
 
 
 def _add_options(mine: argparse.ArgumentParser) -> None:

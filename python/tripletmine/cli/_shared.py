@@ -1,4 +1,4 @@
-"""What several commands share: the progress bar, options with a call's defaults, row subsets."""
+"""What several commands share: their input files, options with a call's defaults, progress."""
 
 from __future__ import annotations
 
@@ -36,6 +36,47 @@ def option_adder(parser: argparse.ArgumentParser, known: dict[str, Any]) -> Call
         parser.add_argument(flag, default=default, help=text, **keywords)
 
     return add
+
+
+def add_sources(parser: argparse.ArgumentParser) -> None:
+    """Add the files of rows, labels and groups, and the anchors."""
+    parser.add_argument("embeddings", type=Path, metavar="EMBEDDINGS", help="rows of embeddings")
+    parser.add_argument("labels", type=Path, metavar="LABELS", help="one label a row")
+    for flag, text in {
+        "--ref-emb": "rows to take positives and negatives from, instead of EMBEDDINGS",
+        "--ref-labels": "their labels",
+        "--groups": "one group a row: rows of one group are never paired",
+        "--ref-groups": "groups of the rows of --ref-emb",
+    }.items():
+        parser.add_argument(flag, type=Path, metavar="FILE", help=text)
+    for files in ("embeddings", "labels", "groups"):
+        parser.add_argument(
+            f"--{files}-column",
+            metavar="NAME",
+            help=f"Parquet column of {files} (default: the only one that can be)",
+        )
+    parser.add_argument(
+        "--anchors",
+        type=anchors,
+        metavar="START:STOP[:STEP]|FILE",
+        help="rows that act as anchors: a slice, or a file of indices (default: all rows)",
+    )
+
+
+def read_sources(arguments: argparse.Namespace, options: dict[str, Any]) -> None:
+    """Replace the paths among a call's options by what the files hold."""
+    columns = {
+        "embeddings": (_files.read_embeddings, arguments.embeddings_column),
+        "ref_emb": (_files.read_embeddings, arguments.embeddings_column),
+        "labels": (_files.read_vector, arguments.labels_column),
+        "ref_labels": (_files.read_vector, arguments.labels_column),
+        "groups": (_files.read_vector, arguments.groups_column),
+        "ref_groups": (_files.read_vector, arguments.groups_column),
+        "anchors": (_files.read_vector, None),
+    }
+    for name, (read, column) in columns.items():
+        if isinstance(options[name], Path):
+            options[name] = read(options[name], column)
 
 
 @contextmanager

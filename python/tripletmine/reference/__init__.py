@@ -15,6 +15,7 @@ Examples
 True
 """
 
+from tripletmine.reference._census import census
 from tripletmine.reference._distances import (
     distance_matrix,
     nearest,
@@ -23,5 +24,15 @@ from tripletmine.reference._distances import (
 )
 from tripletmine.reference._mine import mine
 from tripletmine.reference._negatives import mine_negatives
+from tripletmine.reference._sample import sample
 
-__all__ = ["distance_matrix", "mine", "mine_negatives", "nearest", "pairwise_distances", "sum8"]
+__all__ = [
+    "census",
+    "distance_matrix",
+    "mine",
+    "mine_negatives",
+    "nearest",
+    "pairwise_distances",
+    "sample",
+    "sum8",
+]
