@@ -36,11 +36,17 @@ public:
          const std::optional<std::span<const std::int64_t>>& subset, Metric metric,
          std::int64_t packing_budget);
 
+    // The same sides, measured and packed as they are, for the questions of a later team.
+    Join(Team& team, const Join& other);
+
     // The same columns (not measured or packed again), and only these of the rows.
     Join narrowed(std::span<const std::int64_t> rows) const;
 
     const Dataset& rows() const { return *rows_; }
     const Dataset& cols() const { return *cols_; }
+
+    // The candidates of each row, whatever their labels.
+    std::int64_t candidates() const { return cols_->size() - (self_join_ ? 1 : 0); }
 
     // The first k candidates of every row by distance, among those within the row's range (all, if
     // `ranges` is empty). Nearest: ascending (d, index); farthest: ascending (−d, index).

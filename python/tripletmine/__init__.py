@@ -7,15 +7,17 @@ The way of the data::
                     error ends     Selector → results
                     here
 
-``mine`` selects triplets, ``nearest`` and ``pairwise_distances`` are its building blocks, and
-``reference`` answers the same calls in plain NumPy: it is the definition that the core is tested
-against. Every answer equals the float64 definition in ``docs/semantics.md``, for any number of
-threads and any instruction set.
+``mine`` selects triplets, ``mine_blocks`` as many as memory does not hold; ``nearest`` and
+``pairwise_distances`` are their building blocks; and ``reference`` answers the same calls in plain
+NumPy: it is the definition that the core is tested against. Every answer equals the float64
+definition in ``docs/semantics.md``, for any number of threads and any instruction
+set.
 """
 
 from importlib.metadata import version as _version
 
 from tripletmine import reference
+from tripletmine._blocks import mine_blocks
 from tripletmine._distances import nearest, pairwise_distances
 from tripletmine._mine import mine
 from tripletmine._results import MiningReport, Triplets
@@ -30,6 +32,7 @@ __all__ = [
     "__version__",
     "instruction_sets",
     "mine",
+    "mine_blocks",
     "nearest",
     "pairwise_distances",
     "reference",

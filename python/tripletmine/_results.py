@@ -198,3 +198,9 @@ def concatenated(parts: Sequence[Triplets]) -> Triplets:
     }
     columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS}
     return Triplets(**columns, report=MiningReport(**{**reports[0], **added}))  # type: ignore[arg-type]
+
+
+def part_of(triplets: Triplets, entries: slice, report: MiningReport) -> Triplets:
+    """Return some consecutive triplets, with a report of their own."""
+    columns = {name: getattr(triplets, name)[entries] for name in _COLUMNS}
+    return Triplets(**columns, report=report)

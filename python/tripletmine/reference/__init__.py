@@ -15,6 +15,7 @@ Examples
 True
 """
 
+from tripletmine.reference._blocks import mine_blocks
 from tripletmine.reference._distances import (
     distance_matrix,
     nearest,
@@ -23,4 +24,4 @@ from tripletmine.reference._distances import (
 )
 from tripletmine.reference._mine import mine
 
-__all__ = ["distance_matrix", "mine", "nearest", "pairwise_distances", "sum8"]
+__all__ = ["distance_matrix", "mine", "mine_blocks", "nearest", "pairwise_distances", "sum8"]
