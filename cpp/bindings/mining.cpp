@@ -109,7 +109,9 @@ private:
 }  // namespace
 
 void add_mining(py::module_& module) {
-    py::class_<Mining>(module, "Mining")
+    // An ordinary class: pybind11's own metaclass is for static properties.
+    const py::metaclass plain(reinterpret_cast<PyObject*>(&PyType_Type));
+    py::class_<Mining>(module, "Mining", plain)
         .def(py::init<py::array, Int64s, std::optional<py::array>, std::optional<Int64s>,
                       const std::string&, const std::string&, const std::string&,
                       std::optional<double>, const std::string&, const std::string&, std::int64_t,
