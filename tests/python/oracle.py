@@ -38,7 +38,19 @@ PAIRS = [
     if positive != "semihard" or negative in ("hard", "easy")
 ]
 
-KINDS = ("normal", "grid", "duplicates", "equal", "zeros", "huge", "tiny", "mixed", "near")
+KINDS = (
+    "normal",
+    "grid",
+    "duplicates",
+    "equal",
+    "zeros",
+    "huge",
+    "tiny",
+    "subnormal",
+    "mixed",
+    "near",
+)
+WIDE = ("huge", "tiny", "subnormal", "mixed")  # float64 only
 
 
 def rows(kind: str, n: int, d: int, rng: np.random.Generator) -> np.ndarray:
@@ -59,6 +71,8 @@ def rows(kind: str, n: int, d: int, rng: np.random.Generator) -> np.ndarray:
         return normal * 1e150
     if kind == "tiny":  # squares are subnormal or zero
         return normal * 1e-160
+    if kind == "subnormal":  # the values themselves
+        return rng.integers(-9, 10, size=(n, d)) * 2.0**-1070
     if kind == "mixed":  # forty orders of magnitude between rows and between coordinates
         return normal * 10.0 ** rng.integers(-20, 21, size=(n, 1)) * 10.0 ** rng.integers(-3, 4, d)
     if kind == "near":  # distances far below what float32 resolves
@@ -76,9 +90,12 @@ def calls(draw):
     metric = draw(st.sampled_from(METRICS))
     positive, negative = draw(st.sampled_from(PAIRS))
     x = rows(kind, n, d, rng)
-    if kind not in ("huge", "tiny", "mixed"):
+    if kind not in WIDE:
         x = x.astype(draw(st.sampled_from(["f2", "f4", "f8"])))
-    args = [x, rng.integers(0, classes, size=n)]
+    labels = rng.integers(0, classes, size=n)
+    if draw(st.integers(0, 5)) == 0:  # one class but for one row
+        labels = (np.arange(n) == rng.integers(0, n)).astype(np.int64)
+    args = [x, labels]
     options = {
         "pos_strategy": positive,
         "neg_strategy": negative,
@@ -107,7 +124,8 @@ def calls(draw):
         options["anchors"] = rng.permutation(n)[: draw(st.integers(0, n))]
     if draw(st.booleans()):
         spread = float(np.ptp(distances))
-        options["margin"] = draw(st.sampled_from([0.0, spread / 4, spread]))
+        hit = float(np.ptp(rng.choice(distances, 2)))  # a difference that occurs
+        options["margin"] = draw(st.sampled_from([0.0, spread / 4, hit, spread]))
         options["type_of_triplets"] = draw(st.sampled_from(_options.TRIPLET_TYPES))
     return args, options
 

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tripletmine
-from oracle import METRICS, PAIRS, SUPPORTED, assert_same, calls, rows
+from oracle import KINDS, METRICS, PAIRS, SUPPORTED, assert_same, calls, rows
 from tripletmine import _memory, _options, reference
 
 thorough = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -109,6 +109,30 @@ def test_dtypes_of_equal_values_give_equal_bytes(metric):
         results = [tripletmine.mine(x.astype(t), labels, **options) for t in (narrow, "f4", "f8")]
         assert_same(results[0], results[1])
         assert_same(results[0], results[2])
+
+
+@pytest.mark.parametrize("labels", ["halves", "all but one", "all alone but two"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_adversarial_rows_and_classes(kind, labels, monkeypatch):
+    n = 67
+    x = rows(kind, n, 9, np.random.default_rng(10))
+    classes = {
+        "halves": np.arange(n) % 2,
+        "all but one": np.arange(n) == 40,
+        "all alone but two": np.maximum(np.arange(n), 1),
+    }[labels]
+    for metric in METRICS:
+        distances = reference.distance_matrix(x[:1], x, metric).ravel()
+        margin = float(abs(distances[1] - distances[2]))  # which triplets have exactly
+        for positive, negative in PAIRS:
+            options = {"pos_strategy": positive, "neg_strategy": negative, "metric": metric}
+            options |= {"margin": margin, "fallback": "easy", "anchors": [1, 40, 66]}
+            truth = reference.mine(x, classes, **options)
+            for kernel_set in SUPPORTED:
+                monkeypatch.setenv("TRIPLETMINE_ISA", kernel_set)
+                for n_threads in (1, 3):
+                    ours = tripletmine.mine(x, classes, n_threads=n_threads, **options)
+                    assert_same(ours, truth)
 
 
 def test_float64_is_decided_on_its_own_values():
