@@ -24,6 +24,12 @@ bool expands(const MineOptions& options) {
     return options.positive == Strategy::all || options.negative == Strategy::all;
 }
 
+// Whether every positive has negatives of its own, not those of its anchor.
+bool chooses_per_pair(const MineOptions& options) {
+    return options.positive == Strategy::all &&
+           (options.negative == Strategy::semihard || options.negative == Strategy::random);
+}
+
 // Enough ranks for the window, and never more than there are candidates.
 std::int64_t ranks_of(const MineOptions& options, std::int64_t candidates) {
     return options.range_min >= candidates
@@ -81,9 +87,7 @@ void Miner::choose_positives() {
 
 Selection Miner::choose() {
     choose_positives();
-    chosen_.per_pair =
-        options_.positive == Strategy::all &&
-        (options_.negative == Strategy::semihard || options_.negative == Strategy::random);
+    chosen_.per_pair = chooses_per_pair(options_);
     if (options_.negative == Strategy::semihard) {
         choose_semihard_negatives();
     } else if (options_.negative == Strategy::all) {
@@ -222,15 +226,13 @@ double most_triplets(const Join& join, const MineOptions& options) {
 // Batches of anchors whose choices (or, to count them, whose positives alone) may be held together.
 std::vector<std::vector<std::int64_t>> batches(const Join& join, const MineOptions& options,
                                                bool counting = false) {
-    const std::int64_t candidates = join.cols().size();
-    const auto cols = static_cast<double>(candidates);
-    const double of_anchor = !expands(options)
-                                 ? 128.0 + 16.0 * static_cast<double>(ranks_of(options, candidates))
-                             : options.negative == Strategy::all && !counting ? 24.0 * cols
-                                                                              : 0.0;
-    const double of_pair =
-        expands(options) ? 48.0 + 16.0 * std::min(static_cast<double>(options.num_negatives), cols)
-                         : 0.0;
+    const auto cols = static_cast<double>(join.cols().size());
+    const double ranks = 16.0 * static_cast<double>(ranks_of(options, join.cols().size()));
+    const double of_negatives = options.negative == Strategy::all && !counting ? 24.0 * cols : 0.0;
+    const double of_anchor = 128.0 + ranks + of_negatives;
+    const double of_pair = options.positive != Strategy::all ? 0.0
+                           : chooses_per_pair(options)       ? 48.0 + ranks
+                                                             : 48.0;
     const double bytes = expands(options) ? batch_bytes : large_batch_bytes;
     return join.blocks([&](std::int64_t positives) {
         return (of_anchor + static_cast<double>(positives) * of_pair) / bytes;

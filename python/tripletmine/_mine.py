@@ -226,6 +226,7 @@ def most_triplets(arguments: MineArguments) -> int:
 
 def core_call(arguments: MineArguments, max_triplets: int) -> _core.Mining:
     """Return the core's call; it has not begun."""
+    _check_selection(arguments)
     options: dict[str, Any] = dict(vars(arguments))
     options["max_triplets"] = max_triplets
     embeddings = arguments.embeddings
@@ -235,6 +236,25 @@ def core_call(arguments: MineArguments, max_triplets: int) -> _core.Mining:
         isa=os.environ.get("TRIPLETMINE_ISA", ""),
         packing_budget=_memory.packing_budget(rows, embeddings.shape[1]),
     )
+
+
+def _check_selection(arguments: MineArguments) -> None:
+    """Refuse what memory does not hold for a single anchor: ranks for each of its positives."""
+    ranks = min(arguments.range_min + arguments.num_negatives, arguments.n_candidates)
+    if arguments.pos_strategy != "all" or arguments.neg_strategy not in ("semihard", "random"):
+        return
+    if arguments.n_candidates * ranks * 2 * _CANDIDATE_BYTES <= _memory.SMALL:
+        return
+    candidates = arguments.labels if arguments.ref_labels is None else arguments.ref_labels
+    positives = int(np.unique(candidates, return_counts=True)[1].max())
+    needed = positives * ranks * 2 * _CANDIDATE_BYTES
+    free = _memory.available() // 2
+    if needed > free:
+        raise ValueError(
+            f"num_negatives: found {arguments.num_negatives} after range_min "
+            f"{arguments.range_min}, for which an anchor with {positives} positives takes {needed} "
+            f"bytes, expected at most half of the free memory ({free} bytes)"
+        )
 
 
 def from_core(count: int, columns: Any, report: dict[str, Any]) -> Triplets:

@@ -187,5 +187,8 @@ def test_results_that_cannot_fit_are_refused_with_the_bytes_needed(monkeypatch):
             x[:1_000_000], np.arange(1_000_000) % 2, pos_strategy="easy", neg_strategy="hard",
             num_negatives=5_000_000,
         )  # fmt: skip
+    for mine in (tripletmine.mine, tripletmine.mine_blocks):
+        with pytest.raises(ValueError, match=r"num_negatives: found 9000 .* takes 1440\d* bytes"):
+            mine(x[:10_000], np.arange(10_000) % 2, pos_strategy="all", num_negatives=9000)
     with pytest.raises(MemoryError, match="out: the distances need 400000000000000 bytes"):
         tripletmine.pairwise_distances(x)
