@@ -6,10 +6,8 @@
 #pragma once
 
 #include <algorithm>
-#include <bit>
 #include <cstdint>
 #include <functional>
-#include <limits>
 #include <vector>
 
 #include "exact.hpp"
@@ -20,18 +18,21 @@ namespace tripletmine {
 template <typename Selector>
 class BlockSweep {
 public:
-    // open(row, worker) makes the selector of a row; close(row, selector, worker) takes its answer.
-    using Open = std::function<Selector(std::int64_t row, int worker)>;
+    // open(row, widest, worker) makes the selector of a row, of which no pair's bounds lie further
+    // apart than `widest`; close(row, selector, worker) takes its answer.
+    using Open = std::function<Selector(std::int64_t row, float widest, int worker)>;
     using Close = std::function<void(std::int64_t row, Selector& selector, int worker)>;
 
     BlockSweep(Team& team, const KernelSet& kernels, const Pairing& pairing, Relation relation)
         : team_(team),
           kernels_(kernels),
           pairing_(pairing),
-          walk_(team, kernels, pairing, relation, plan_blocks(pairing, kernels, team.size())) {}
+          walk_(team, pairing, relation, plan_blocks(pairing, team.size())) {}
 
     // Visits every pair of the relation; returns how many were decided in float64.
     std::int64_t run(const Open& open, const Close& close) {
+        const float* widths = pairing_.col_operand->width();
+        const float widest = *std::max_element(widths, widths + pairing_.cols->size());
         std::vector<Worker> workers;
         for (int id = 0; id < team_.size(); ++id) {
             workers.emplace_back(
@@ -43,12 +44,18 @@ public:
                 Worker& worker = workers[static_cast<std::size_t>(id)];
                 worker.rows.clear();
                 for (std::int64_t row = task.row_begin; row < task.row_end; ++row) {
-                    worker.rows.push_back(open(row, id));
+                    const float width = widest + pairing_.row_operand->width()[row];
+                    worker.rows.push_back({open(row, width, id), {}});
                 }
-                walk_.visit_strips(task, id, worker.walk,
-                                   [&](const Walk::Strip& strip) { visit(worker, strip, task); });
+                walk_.run_rows(task, id, worker.walk,
+                               [&](std::int64_t row, const Interval& cols, const float* scores) {
+                                   take(worker, row, row_of(worker, task, row), cols, scores);
+                               });
                 for (std::int64_t row = task.row_begin; row < task.row_end; ++row) {
-                    close(row, worker.rows[static_cast<std::size_t>(row - task.row_begin)], id);
+                    team_.poll(id);
+                    Row& own = row_of(worker, task, row);
+                    decide(worker, row, own);
+                    close(row, own.selector, id);
                 }
             });
         std::int64_t decided = 0;
@@ -57,80 +64,98 @@ public:
     }
 
 private:
+    // A candidate that the bounds left open, with what they say.
+    struct Undecided {
+        std::int64_t col, slot;
+        float upper;
+    };
+    struct Row {
+        Selector selector;
+        std::vector<Undecided> undecided;
+    };
     struct Worker {
         explicit Worker(ExactDistance exact) : distance(std::move(exact)) {}
         Walk::Scratch walk;
-        std::vector<Selector> rows;
-        std::vector<float> row_floor, row_ceiling, nothing;
+        std::vector<Row> rows;
+        std::vector<std::int32_t> places, numbers;
+        std::vector<std::int64_t> cols;
+        std::vector<double> distances;
         ExactDistance distance;
     };
 
-    void visit(Worker& worker, const Walk::Strip& strip, const Walk::Task& task) {
-        const float* tile = strip.scores;
-        for (const std::int64_t row : strip.tiles) {
-            std::uint64_t masks[max_tile_rows];
-            if (interesting(worker, strip, task, row, tile, masks)) {
-                for (std::int64_t r = 0; r < kernels_.tile_rows && row + r < task.row_end; ++r) {
-                    const std::uint64_t bits = masks[r] & walk_.allowed(row + r, strip);
-                    settle(worker, worker.rows[static_cast<std::size_t>(row + r - task.row_begin)],
-                           row + r, strip.col_begin, tile + r * kernels_.tile_cols, bits);
-                }
-            }
-            tile += kernels_.tile_rows * kernels_.tile_cols;
-        }
+    // Beyond so many undecided pairs of a row they are decided at once.
+    static constexpr std::size_t most_undecided = 4096;
+
+    static Row& row_of(Worker& worker, const Walk::Task& task, std::int64_t row) {
+        return worker.rows[static_cast<std::size_t>(row - task.row_begin)];
     }
 
-    // The pairs of a tile that the floors and ceilings of its rows let through.
-    bool interesting(Worker& worker, const Walk::Strip& strip, const Walk::Task& task,
-                     std::int64_t row, const float* tile, std::uint64_t* masks) const {
-        if constexpr (!Selector::selective) {
-            std::fill(masks, masks + kernels_.tile_rows, ~std::uint64_t{0});
-            return true;
+    void take(Worker& worker, std::int64_t row, Row& own, const Interval& cols,
+              const float* scores) const {
+        const auto count = static_cast<int>(cols.size());
+        worker.places.resize(static_cast<std::size_t>(count + max_register));
+        if constexpr (Selector::selective) {
+            sift(worker, row, own, cols, scores, count);
+        } else {
+            sort_out(worker, row, own, cols, scores, count);
         }
-        constexpr float infinity = std::numeric_limits<float>::infinity();
-        worker.nothing.assign(static_cast<std::size_t>(kernels_.tile_cols), infinity);
-        worker.row_floor.assign(static_cast<std::size_t>(kernels_.tile_rows), infinity);
-        worker.row_ceiling.assign(static_cast<std::size_t>(kernels_.tile_rows), -infinity);
-        for (std::int64_t r = 0; r < kernels_.tile_rows && row + r < task.row_end; ++r) {
-            const Selector& selector =
-                worker.rows[static_cast<std::size_t>(row + r - task.row_begin)];
-            worker.row_floor[static_cast<std::size_t>(r)] = selector.floor();
-            worker.row_ceiling[static_cast<std::size_t>(r)] = selector.ceiling();
-        }
-        return kernels_.compare_tile(
-            tile,
-            Walk::side(*pairing_.row_operand, Sign::nearest, row, worker.row_floor.data(),
-                       worker.row_ceiling.data()),
-            Walk::side(*pairing_.col_operand, Sign::nearest, strip.col_begin, worker.nothing.data(),
-                       worker.nothing.data()),
-            Sign::nearest, true, masks);
+        if (own.undecided.size() > most_undecided) decide(worker, row, own);
     }
 
-    // What the bounds do not settle is decided in float64.
-    void settle(Worker& worker, Selector& selector, std::int64_t row, std::int64_t col_begin,
-                const float* scores, std::uint64_t bits) const {
+    // For Successors: few scores matter.
+    void sift(Worker& worker, std::int64_t row, Row& own, const Interval& cols, const float* scores,
+              int count) const {
         const Operand &row_operand = *pairing_.row_operand, &col_operand = *pairing_.col_operand;
         const float row_bias = row_operand.bias(Sign::nearest)[row];
         const float row_width = row_operand.width()[row];
-        const float* col_bias = col_operand.bias(Sign::nearest) + col_begin;
-        const float* col_width = col_operand.width() + col_begin;
-        const std::int64_t row_index = pairing_.rows->row(row);
-        for (; bits != 0; bits &= bits - 1) {
-            const int c = std::countr_zero(bits);
-            const std::int64_t col = col_begin + c;
-            const std::int64_t col_index = pairing_.cols->row(col);
-            if (pairing_.self_join && row_index == col_index) continue;
-            if (pairing_.rows->same_group(row, *pairing_.cols, col)) continue;
-            const float upper = scores[c] - row_bias - col_bias[c];
-            const float lower = upper - row_width - col_width[c];
-            if (selector.settles(lower, upper)) continue;
-            selector.offer({worker.distance(row, col), col_index});
+        const float* bias = col_operand.bias(Sign::nearest) + cols.begin;
+        const float* width = col_operand.width() + cols.begin;
+        const int found = kernels_.sift(scores, bias, count, own.selector.buckets(row_bias),
+                                        own.selector.limits(), worker.places.data());
+        for (int i = 0; i < found; ++i) {
+            const std::int32_t c = worker.places[static_cast<std::size_t>(i)];
+            const float upper = scores[c] - row_bias - bias[c];
+            const std::int64_t slot = own.selector.expect(upper - row_width - width[c], upper);
+            if (slot != Selector::no_matter) own.undecided.push_back({cols.begin + c, slot, upper});
+        }
+    }
+
+    // For Counts: every score matters.
+    void sort_out(Worker& worker, std::int64_t row, Row& own, const Interval& cols,
+                  const float* scores, int count) const {
+        const float row_middle = pairing_.row_operand->middle()[row];
+        const float* middle = pairing_.col_operand->middle() + cols.begin;
+        worker.numbers.resize(worker.places.size());
+        kernels_.sort_out(scores, middle, count, own.selector.buckets(row_middle),
+                          worker.numbers.data());
+        const int open = own.selector.take(worker.numbers.data(), count, worker.places.data());
+        for (int i = 0; i < open; ++i) {
+            const std::int32_t c = worker.places[static_cast<std::size_t>(i)];
+            if (own.selector.settles(scores[c] - row_middle - middle[c])) continue;
+            own.undecided.push_back({cols.begin + c, -1, 0.0f});
+        }
+    }
+
+    // Offers what the bounds did not settle, with its canonical distance.
+    void decide(Worker& worker, std::int64_t row, Row& own) const {
+        worker.cols.clear();
+        for (const Undecided& pair : own.undecided) {
+            if constexpr (Selector::selective) {
+                if (!own.selector.still_interesting(pair.slot, pair.upper)) continue;
+            }
+            worker.cols.push_back(pair.col);
+        }
+        own.undecided.clear();
+        worker.distances.resize(worker.cols.size());
+        worker.distance.many(row, worker.cols, worker.distances.data());
+        for (std::size_t i = 0; i < worker.cols.size(); ++i) {
+            own.selector.offer({worker.distances[i], pairing_.cols->row(worker.cols[i])});
         }
     }
 
     Team& team_;
     const KernelSet& kernels_;
-    const Pairing& pairing_;
+    Pairing pairing_;
     Walk walk_;
 };
 

@@ -87,6 +87,13 @@ Interval Dataset::class_of(std::int64_t label) const {
     return {first - rows_.begin(), last - rows_.begin()};
 }
 
+const void* Dataset::float32_row(std::int64_t position) const {
+    const MatrixView& matrix = population_.matrix;
+    const bool direct = matrix.dtype == DType::float32 &&
+                        (matrix.col_stride == item_size(matrix.dtype) || matrix.cols == 1);
+    return direct ? row_start(matrix, row(position)) : nullptr;
+}
+
 void Dataset::widen(std::int64_t position, double* to) const {
     const MatrixView& matrix = population_.matrix;
     const char* from = row_start(matrix, row(position));

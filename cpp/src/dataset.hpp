@@ -55,6 +55,13 @@ public:
     double largest_norm2() const;
     std::int64_t zero_rows() const;
 
+    // The row's own memory, if it is float32 without gaps; else null.
+    const void* float32_row(std::int64_t position) const;
+
+    // Whether rows have groups, and which.
+    bool grouped() const { return !population_.groups.empty(); }
+    std::int64_t group(std::int64_t position) const { return population_.groups[row(position)]; }
+
     // The row's exact values, padded to padded(dim()).
     void widen(std::int64_t position, double* to) const;
 

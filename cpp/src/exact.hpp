@@ -1,7 +1,9 @@
 // The canonical distance: widened rows, exact sums, the metric's formula.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "dataset.hpp"
@@ -10,8 +12,8 @@
 
 namespace tripletmine {
 
-// Of one pair at a time. One for each worker: it owns the scratch rows and remembers the row it
-// widened last.
+// Of single pairs, or of one row with a few others. One for each worker: it owns the scratch rows
+// and remembers the row it widened last.
 class ExactDistance {
 public:
     ExactDistance(const Dataset& rows, const Dataset& cols, const KernelSet& kernels, Metric metric)
@@ -20,27 +22,69 @@ public:
           kernels_(kernels),
           metric_(metric),
           row_(static_cast<std::size_t>(padded(rows.dim()))),
-          col_(row_.size()) {}
+          others_(row_.size() * together) {}
+
+    // How many columns are best taken at once.
+    static constexpr std::int64_t together = 4;
 
     double operator()(std::int64_t row, std::int64_t col) {
-        if (widened_row_ != row) rows_.widen(row, row_.data());
-        widened_row_ = row;
-        cols_.widen(col, col_.data());
-        const auto exact = from_differences(metric_) ? kernels_.exact_squares : kernels_.exact_dot;
-        double sum = 0.0;
-        exact(row_.data(), col_.data(), 0, 1, static_cast<std::int64_t>(row_.size()), &sum);
-        ++decided_;
-        return canonical_distance(metric_, sum, rows_.norm2(row), cols_.norm2(col));
+        double distance = 0.0;
+        few(row, std::span<const std::int64_t>(&col, 1), &distance);
+        return distance;
+    }
+
+    // Of the row with any number of columns.
+    void many(std::int64_t row, std::span<const std::int64_t> cols, double* distances) {
+        for (std::size_t i = 0; i < cols.size(); i += together) {
+            const auto part = cols.subspan(i, std::min<std::size_t>(together, cols.size() - i));
+            for (std::size_t j = i + together; j < std::min(i + 2 * together, cols.size()); ++j) {
+                prefetch(cols[j]);
+            }
+            few(row, part, distances + i);
+        }
     }
 
     std::int64_t decided() const { return decided_; }
 
 private:
+    void few(std::int64_t row, std::span<const std::int64_t> cols, double* distances) {
+        if (widened_row_ != row) rows_.widen(row, row_.data());
+        widened_row_ = row;
+        const auto count = static_cast<int>(cols.size());
+        const auto length = static_cast<std::int64_t>(row_.size());
+        const bool squares = from_differences(metric_);
+        if (cols_.float32_row(cols[0]) != nullptr) {
+            const void* memory[together] = {};
+            for (int i = 0; i < count; ++i) memory[i] = cols_.float32_row(cols[i]);
+            const auto exact =
+                squares ? kernels_.exact_squares_float32 : kernels_.exact_dot_float32;
+            exact(row_.data(), memory, count, cols_.dim(), distances);
+        } else {
+            for (int i = 0; i < count; ++i) cols_.widen(cols[i], others_.data() + i * length);
+            const auto exact = squares ? kernels_.exact_squares : kernels_.exact_dot;
+            exact(row_.data(), others_.data(), length, count, length, distances);
+        }
+        for (int i = 0; i < count; ++i) {
+            distances[i] =
+                canonical_distance(metric_, distances[i], rows_.norm2(row), cols_.norm2(cols[i]));
+        }
+        decided_ += count;
+    }
+
+    // Rows lie anywhere: the memory of those to come is asked for in time.
+    void prefetch(std::int64_t col) const {
+        constexpr std::int64_t line = 64;
+        const char* from = static_cast<const char*>(cols_.float32_row(col));
+        const std::int64_t bytes = cols_.dim() * static_cast<std::int64_t>(sizeof(float));
+        if (from == nullptr) return;
+        for (std::int64_t at = 0; at < bytes; at += line) __builtin_prefetch(from + at);
+    }
+
     const Dataset& rows_;
     const Dataset& cols_;
     const KernelSet& kernels_;
     Metric metric_;
-    std::vector<double> row_, col_;
+    std::vector<double> row_, others_;
     std::int64_t widened_row_ = -1;
     std::int64_t decided_ = 0;
 };

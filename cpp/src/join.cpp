@@ -8,7 +8,6 @@
 #include "block_sweep.hpp"
 #include "exact.hpp"
 #include "select/ranked.hpp"
-#include "sweep.hpp"
 
 namespace tripletmine {
 namespace {
@@ -57,7 +56,7 @@ Join::Join(Team& team, const Join& other)
 Join Join::narrowed(std::span<const std::int64_t> rows) const {
     Join join(*this);
     join.rows_ = measured(team_, kernels_, population_, rows);
-    join.row_operand_ = nullptr;
+    for (auto& operand : join.row_operands_) operand = nullptr;
     join.decided_ = 0;
     return join;
 }
@@ -71,18 +70,26 @@ void Join::describe(Report& report, const Stopwatch& stopwatch) const {
     report.instruction_set = kernels_.name;
 }
 
-// Rows are packed at the first question that needs it, within the budget for both sides.
-Pairing Join::packed() {
+Pairing Join::packed(Precision precision) {
+    const Scorer& scorer = precision == Precision::coarse ? kernels_.coarse : kernels_.fine;
+    const std::int64_t both = Operand::bytes(rows_->size(), rows_->dim(), scorer) +
+                              Operand::bytes(cols_->size(), cols_->dim(), scorer);
     const auto pack = [&](const std::shared_ptr<const Dataset>& dataset) {
-        const std::int64_t both = Operand::bytes(rows_->size(), rows_->dim(), kernels_) +
-                                  Operand::bytes(cols_->size(), cols_->dim(), kernels_);
-        return std::make_shared<const Operand>(team_, *dataset, kernels_, space_,
+        return std::make_shared<const Operand>(team_, *dataset, kernels_, scorer, space_,
                                                both <= packing_budget_);
     };
-    if (!col_operand_) col_operand_ = pack(cols_);
-    if (!row_operand_) row_operand_ = rows_ == cols_ ? col_operand_ : pack(rows_);
-    return {rows_.get(),    cols_.get(), row_operand_.get(), col_operand_.get(), self_join_,
+    const auto index = static_cast<std::size_t>(precision);
+    auto &row_operand = row_operands_[index], &col_operand = col_operands_[index];
+    if (!col_operand) col_operand = pack(cols_);
+    if (!row_operand) row_operand = rows_ == cols_ ? col_operand : pack(rows_);
+    return {rows_.get(),    cols_.get(), row_operand.get(), col_operand.get(), self_join_,
             rows_ == cols_, metric_};
+}
+
+FilterPlan Join::plan_filter() const {
+    constexpr std::int64_t longest_coded = std::int64_t{1} << 16;  // int8 sums fit in int32
+    const bool coarse = rows_->dim() >= kernels_.coarse_pays_from && rows_->dim() <= longest_coded;
+    return {coarse ? Precision::coarse : Precision::fine, true};
 }
 
 Choice Join::rank(Relation relation, Sign sign, std::int64_t k, std::vector<Range> ranges) {
@@ -92,9 +99,10 @@ Choice Join::rank(Relation relation, Sign sign, std::int64_t k, std::vector<Rang
 
 template <Sign sign>
 Choice Join::rank_as(Relation relation, std::int64_t k, std::vector<Range> ranges) {
-    const Pairing pairing = packed();
     Ranked<sign> selector(rows_->size(), k, space_, std::move(ranges));
-    Sweep<Ranked<sign>> sweep(team_, kernels_, pairing, relation, selector);
+    Sweep<Ranked<sign>> sweep(
+        team_, kernels_, [this](Precision precision) { return packed(precision); }, plan_filter(),
+        relation, selector);
     decided_ += sweep.run();
     team_.for_each((rows_->size() + rows_per_task - 1) / rows_per_task,
                    [&](std::int64_t task, int) {
@@ -187,10 +195,10 @@ Choice Join::succeed(const Choice& positives, std::int64_t k, const Range& range
     Choice choice = Choice::with_room(static_cast<std::int64_t>(positives.candidates.size()), k);
     // Of each row: its positives' numbers in order of distance.
     std::vector<std::vector<std::int64_t>> orders(static_cast<std::size_t>(rows_->size()));
-    const Pairing pairing = packed();
+    const Pairing pairing = packed(Precision::fine);
     BlockSweep<Successors> sweep(team_, kernels_, pairing, Relation::negatives);
     decided_ += sweep.run(
-        [&](std::int64_t row, int) {
+        [&](std::int64_t row, float widest, int) {
             const auto own = positives.of(row);
             std::vector<std::int64_t>& order = orders[static_cast<std::size_t>(row)];
             order.resize(own.size());
@@ -203,7 +211,7 @@ Choice Join::succeed(const Choice& positives, std::int64_t k, const Range& range
             for (const std::int64_t i : order) {
                 thresholds.push_back(own[static_cast<std::size_t>(i)].distance);
             }
-            return Successors(space_, std::move(thresholds), k, range);
+            return Successors(space_, std::move(thresholds), k, range, widest);
         },
         [&](std::int64_t row, Successors& successors, int) {
             std::vector<std::int64_t>& order = orders[static_cast<std::size_t>(row)];
@@ -219,13 +227,13 @@ Choice Join::succeed(const Choice& positives, std::int64_t k, const Range& range
 
 void Join::count_negatives(const std::function<std::vector<double>(std::int64_t)>& thresholds,
                            const std::function<void(std::int64_t, const Counts&)>& take) {
-    const Pairing pairing = packed();
+    const Pairing pairing = packed(Precision::fine);
     BlockSweep<Counts> sweep(team_, kernels_, pairing, Relation::negatives);
     decided_ += sweep.run(
-        [&](std::int64_t row, int) {
+        [&](std::int64_t row, float widest, int) {
             std::vector<double> distances = thresholds(row);
             std::sort(distances.begin(), distances.end());
-            return Counts(space_, std::move(distances));
+            return Counts(space_, std::move(distances), widest);
         },
         [&](std::int64_t row, Counts& counts, int) {
             counts.accumulate();

@@ -15,6 +15,7 @@
 #include "parallel.hpp"
 #include "select/choice.hpp"
 #include "select/intervals.hpp"
+#include "sweep.hpp"
 #include "walk.hpp"
 
 namespace tripletmine {
@@ -85,7 +86,9 @@ public:
     void describe(Report& report, const Stopwatch& stopwatch) const;
 
 private:
-    Pairing packed();
+    // Both sides packed for a scorer, at the first question that needs it.
+    Pairing packed(Precision precision);
+    FilterPlan plan_filter() const;
 
     // Whether neither position nor group forbids the pair.
     bool eligible(std::int64_t row, std::int64_t col) const {
@@ -103,7 +106,8 @@ private:
     bool self_join_;
     ScoreSpace space_;
     std::shared_ptr<const Dataset> rows_, cols_;
-    std::shared_ptr<const Operand> row_operand_, col_operand_;
+    // By precision.
+    std::shared_ptr<const Operand> row_operands_[2], col_operands_[2];
     std::int64_t decided_ = 0;
 };
 

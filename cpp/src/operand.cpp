@@ -1,8 +1,9 @@
 #include "operand.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
-#include <numeric>
+#include <cstring>
 #include <vector>
 
 namespace tripletmine {
@@ -16,24 +17,56 @@ constexpr double smallest_trusted_norm2 = 0x1p-960;
 // An error bound under which every pair survives, yet finite: no infinity meets another one.
 constexpr double unbounded = 1e30;
 
+// Rows whose largest element is smaller than this are coded as zero: their scale would not be a
+// normal float32.
+constexpr double smallest_coded = 0x1p-100;
+
 std::int64_t round_up(std::int64_t value, std::int64_t step) {
     return (value + step - 1) / step * step;
 }
 
-// Rows fill whole panels and whole tiles.
-std::int64_t padded_rows(std::int64_t size, const KernelSet& kernels) {
-    return round_up(size, std::lcm(panel_rows, kernels.tile_cols));
+// To the nearest integer, without a call: |value| < 2^51.
+double round_to_integer(double value) {
+    constexpr double shift = 0x1.8p52;
+    return (value + shift) - shift;
+}
+
+// The nearest bfloat16, as a float32.
+float round_to_bfloat16(float value) {
+    const auto bits = std::bit_cast<std::uint32_t>(value);
+    return std::bit_cast<float>((bits + 0x7fffu + (bits >> 16 & 1u)) & 0xffff0000u);
+}
+
+using Word = std::uint32_t;
+constexpr int words_per_row = packing_block / panel_rows / static_cast<int>(sizeof(Word));
+
+// A block from row side to column side and back.
+void transpose_block(const std::byte* from, std::byte* to) {
+    static_assert(words_per_row == panel_rows);
+    Word in[panel_rows * panel_rows], out[panel_rows * panel_rows];
+    std::memcpy(in, from, sizeof in);
+    for (int r = 0; r < panel_rows; ++r) {
+        for (int j = 0; j < panel_rows; ++j) out[j * panel_rows + r] = in[r * panel_rows + j];
+    }
+    std::memcpy(to, out, sizeof out);
 }
 
 }  // namespace
 
+// Of one panel: a row at a time on its way, then all rows as they will be stored.
 struct Operand::Scratch {
-    explicit Scratch(std::int64_t dim)
+    Scratch(std::int64_t dim, std::int64_t depth)
         : exact(static_cast<std::size_t>(padded(dim))),
           rounded(static_cast<std::size_t>(padded(dim))),
-          rows(static_cast<std::size_t>(panel_rows * dim)) {}
-    std::vector<double> exact, rounded;
-    std::vector<float> rows;
+          floats(static_cast<std::size_t>(panel_rows * depth)),
+          low(static_cast<std::size_t>(panel_rows * depth)),
+          codes(static_cast<std::size_t>(panel_rows * depth)) {}
+    std::vector<double> exact, rounded;  // u and q
+    double low_norm2 = 0.0;              // of the part whose products are left out of scores
+    float scale = 1.0f;
+    // Row by row; which of them depends on the format.
+    std::vector<float> floats, low;
+    std::vector<std::int8_t> codes;
 };
 
 ScoreSpace score_space(Metric metric, double largest_norm2) {
@@ -43,48 +76,57 @@ ScoreSpace score_space(Metric metric, double largest_norm2) {
     return {metric, std::ldexp(1.0, -(exponent + 1) / 2)};
 }
 
-std::int64_t Operand::bytes(std::int64_t size, std::int64_t dim, const KernelSet& kernels) {
-    return padded_rows(size, kernels) * dim * static_cast<std::int64_t>(sizeof(float));
+std::int64_t Operand::bytes(std::int64_t size, std::int64_t dim, const Scorer& scorer) {
+    const std::int64_t element = scorer.format == Format::int8 ? 1 : 4;
+    return round_up(size, tile_granule) * round_up(dim, scorer.depth_step) * element;
 }
 
-Operand::Operand(Team& team, const Dataset& dataset, const KernelSet& kernels,
+Operand::Operand(Team& team, const Dataset& dataset, const KernelSet& kernels, const Scorer& scorer,
                  const ScoreSpace& space, bool keep)
     : dataset_(dataset),
       kernels_(kernels),
+      scorer_(scorer),
       space_(space),
       keep_(keep),
-      padded_size_(padded_rows(dataset.size(), kernels)),
-      panels_(keep ? padded_size_ * dataset.dim() : 0),
-      near_bias_(padded_size_),
-      far_bias_(padded_size_),
-      width_(padded_size_) {
+      depth_(round_up(dataset.dim(), scorer.depth_step)),
+      padded_size_(round_up(dataset.size(), tile_granule)),
+      panels_(keep ? bytes(dataset.size(), dataset.dim(), scorer) : 0),
+      near_bias_(padded_size_ + max_register),
+      far_bias_(padded_size_ + max_register),
+      middle_(padded_size_ + max_register),
+      width_(padded_size_ + max_register),
+      scale_(padded_size_ + max_register) {
     const std::int64_t panels = padded_size_ / panel_rows;
     const std::int64_t tasks = (panels + panels_per_task - 1) / panels_per_task;
-    const std::int64_t panel_floats = panel_rows * dataset.dim();
-    for (std::int64_t position = dataset.size(); position < padded_size_; ++position) {
+    for (std::int64_t position = dataset.size(); position < padded_size_ + max_register;
+         ++position) {
         near_bias_.data()[position] = far_bias_.data()[position] = INFINITY;
-        width_.data()[position] = 0.0f;
+        middle_.data()[position] = INFINITY;
+        width_.data()[position] = scale_.data()[position] = 0.0f;
     }
     team.for_each(tasks, [&](std::int64_t task, int) {
-        Scratch scratch(dataset.dim());
-        FloatBuffer passing(keep ? 0 : panel_floats);
+        Scratch scratch(dataset.dim(), depth_);
+        Buffer<std::byte> passing(keep ? 0 : panel_bytes());
         const std::int64_t end = std::min(panels, (task + 1) * panels_per_task);
         for (std::int64_t panel = task * panels_per_task; panel < end; ++panel) {
-            float* to = keep ? panels_.data() + panel * panel_floats : passing.data();
+            std::byte* to = keep ? panels_.data() + panel * panel_bytes() : passing.data();
             pack_panel(panel * panel_rows, scratch, to,
-                       [&](std::int64_t position, const double* exact, const float* packed) {
-                           bound_row(position, exact, packed, scratch);
-                       });
+                       [&](std::int64_t position) { bound_row(position, scratch); });
         }
     });
 }
 
-// Packs sixteen rows; on_row(position, u, q) sees each on its way.
+// Packs sixteen rows; on_row(position) sees each in the scratch on its way.
 template <typename OnRow>
-void Operand::pack_panel(std::int64_t first, Scratch& scratch, float* panel, OnRow on_row) const {
+void Operand::pack_panel(std::int64_t first, Scratch& scratch, std::byte* panel,
+                         OnRow on_row) const {
     const std::int64_t dim = dataset_.dim();
     const std::int64_t rows = std::clamp<std::int64_t>(dataset_.size() - first, 0, panel_rows);
-    std::fill(scratch.rows.begin(), scratch.rows.end(), 0.0f);
+    if (rows < panel_rows) {
+        std::fill(scratch.floats.begin(), scratch.floats.end(), 0.0f);
+        std::fill(scratch.low.begin(), scratch.low.end(), 0.0f);
+        std::fill(scratch.codes.begin(), scratch.codes.end(), std::int8_t{0});
+    }
     for (std::int64_t lane = 0; lane < rows; ++lane) {
         const double norm2 = dataset_.norm2(first + lane);
         double factor = space_.scale;
@@ -92,35 +134,117 @@ void Operand::pack_panel(std::int64_t first, Scratch& scratch, float* panel, OnR
             factor = norm2 >= smallest_trusted_norm2 ? 1.0 / std::sqrt(norm2) : 0.0;
         }
         double* exact = scratch.exact.data();
-        float* row = scratch.rows.data() + lane * dim;
         dataset_.widen(first + lane, exact);
         for (std::int64_t k = 0; k < dim; ++k) exact[k] *= factor;
-        for (std::int64_t k = 0; k < dim; ++k) row[k] = static_cast<float>(exact[k]);
-        on_row(first + lane, exact, row);
+        round_row(lane, scratch);
+        on_row(first + lane);
     }
-    for (std::int64_t k = 0; k < dim; ++k) {
-        for (std::int64_t lane = 0; lane < panel_rows; ++lane) {
-            panel[k * panel_rows + lane] = scratch.rows[static_cast<std::size_t>(lane * dim + k)];
+    switch (scorer_.format) {
+        case Format::float32: {
+            float* to = reinterpret_cast<float*>(panel);
+            for (std::int64_t k = 0; k < dim; ++k) {
+                for (std::int64_t lane = 0; lane < panel_rows; ++lane) {
+                    to[k * panel_rows + lane] =
+                        scratch.floats[static_cast<std::size_t>(lane * depth_ + k)];
+                }
+            }
+            break;
+        }
+        case Format::int8:
+            for (std::int64_t k = 0; k < depth_; k += 64, panel += packing_block) {
+                std::byte block[packing_block];
+                for (std::int64_t lane = 0; lane < panel_rows; ++lane) {
+                    const std::int8_t* codes = scratch.codes.data() + lane * depth_ + k;
+                    for (int i = 0; i < 64; ++i) {
+                        block[lane * 64 + i] = static_cast<std::byte>(codes[i] + scorer_.offset);
+                    }
+                }
+                transpose_block(block, panel);
+            }
+            break;
+        case Format::bfloat16_pair:
+            for (std::int64_t k = 0; k < depth_; k += 32) {
+                for (const auto* part : {&scratch.floats, &scratch.low}) {
+                    std::byte block[packing_block];
+                    for (std::int64_t lane = 0; lane < panel_rows; ++lane) {
+                        for (std::int64_t i = 0; i < 32; ++i) {
+                            const float value =
+                                (*part)[static_cast<std::size_t>(lane * depth_ + k + i)];
+                            const auto bits = static_cast<std::uint16_t>(
+                                std::bit_cast<std::uint32_t>(value) >> 16);
+                            std::memcpy(block + lane * 64 + i * 2, &bits, sizeof bits);
+                        }
+                    }
+                    transpose_block(block, panel);
+                    panel += packing_block;
+                }
+            }
+            break;
+    }
+}
+
+// From u to what the format can hold of it.
+void Operand::round_row(std::int64_t lane, Scratch& scratch) const {
+    const std::int64_t dim = dataset_.dim();
+    const double* exact = scratch.exact.data();
+    double* rounded = scratch.rounded.data();
+    float* floats = scratch.floats.data() + lane * depth_;
+    scratch.low_norm2 = 0.0;
+    scratch.scale = 1.0f;
+    switch (scorer_.format) {
+        case Format::float32:
+            for (std::int64_t k = 0; k < dim; ++k) floats[k] = static_cast<float>(exact[k]);
+            for (std::int64_t k = 0; k < dim; ++k) rounded[k] = static_cast<double>(floats[k]);
+            break;
+        case Format::bfloat16_pair: {
+            float* low = scratch.low.data() + lane * depth_;
+            for (std::int64_t k = 0; k < dim; ++k) {
+                const float value = static_cast<float>(exact[k]);
+                floats[k] = round_to_bfloat16(value);
+                low[k] = round_to_bfloat16(value - floats[k]);
+                rounded[k] = static_cast<double>(low[k]);
+            }
+            kernels_.exact_dot(rounded, rounded, 0, 1, padded(dim), &scratch.low_norm2);
+            for (std::int64_t k = 0; k < dim; ++k) rounded[k] += static_cast<double>(floats[k]);
+            break;
+        }
+        case Format::int8: {
+            std::int8_t* codes = scratch.codes.data() + lane * depth_;
+            double largest = 0.0;
+            for (std::int64_t k = 0; k < dim; ++k) {
+                largest = std::max(largest, std::abs(exact[k]));
+            }
+            const bool coded = largest >= smallest_coded;
+            scratch.scale = coded ? static_cast<float>(largest / scorer_.levels) : 0.0f;
+            const auto scale = static_cast<double>(scratch.scale);
+            const double inverse = coded ? 1.0 / scale : 0.0;
+            const double most = scorer_.levels;
+            for (std::int64_t k = 0; k < dim; ++k) {
+                const double code =
+                    std::min(most, std::max(-most, round_to_integer(exact[k] * inverse)));
+                codes[k] = static_cast<std::int8_t>(static_cast<std::int32_t>(code));
+                rounded[k] = code * scale;
+            }
+            break;
         }
     }
 }
 
 // The row's share E of the bound |score − true score| ≤ E_x + E_y, and what the sweep makes of it.
 //
-// With u the true scaled row, q the packed one, r = ‖u − q‖, M = ‖q‖ + r ≥ ‖u‖, and M ≤ 1 + tiny:
-//   packing     |u_x·u_y − q_x·q_y| ≤ r_x‖u_y‖ + ‖q_x‖r_y             ≤ (r_x + r_y)(1 + 2⁻¹⁰)
+// With u the true scaled row, ‖u‖ ≤ 1, q the packed one, r = ‖u − q‖, M = ‖q‖ + r ≥ ‖u‖, and M ≤ 1
+// + 2r up to rounding:
+//   packing     |u_x·u_y − q_x·q_y| ≤ r_x‖u_y‖ + ‖q_x‖r_y            ≤ r + ½r² a row
+//   low parts   |l_x·l_y|, of pairs of bfloat16                       ≤ ½‖l‖² a row
 //   summation   m float32 roundings a term: ≤ γ_m‖q_x‖‖q_y‖            ≤ ½γ_m(M_x² + M_y²)
 //   canonical   the float64 distance itself, of d terms               ≤ (2d + 32)·2⁻⁵²·M² a row
-//   sweep       bias and width rounded to float32, four subtractions  ≤ 2⁻²¹·(b + M² + E) a row
+//   sweep       three products and four subtractions in float32       ≤ 2⁻²⁰·(b + M² + E) a row
 //   underflow   of any float32 operation, flushed to zero or not       ≤ d·2⁻¹²⁰
-void Operand::bound_row(std::int64_t position, const double* exact, const float* packed,
-                        Scratch& scratch) {
+void Operand::bound_row(std::int64_t position, const Scratch& scratch) {
     double error2 = 0.0, norm2 = 0.0;
-    double* rounded = scratch.rounded.data();
     const std::int64_t length = padded(dataset_.dim());
-    kernels_.widen_float32(packed, dataset_.dim(), rounded);
-    kernels_.exact_squares(exact, rounded, 0, 1, length, &error2);
-    kernels_.exact_dot(rounded, rounded, 0, 1, length, &norm2);
+    kernels_.exact_squares(scratch.exact.data(), scratch.rounded.data(), 0, 1, length, &error2);
+    kernels_.exact_dot(scratch.rounded.data(), scratch.rounded.data(), 0, 1, length, &norm2);
 
     const double dim = static_cast<double>(dataset_.dim());
     const double exact_norm2 = dataset_.norm2(position);
@@ -129,12 +253,11 @@ void Operand::bound_row(std::int64_t position, const double* exact, const float*
     const double b =
         from_differences(space_.metric) ? 0.5 * (exact_norm2 * space_.scale) * space_.scale : 0.0;
 
-    const double roundings =
-        std::min<double>(dim, chain_length) + std::ceil(dim / chain_length) + 2;
+    const double roundings = scorer_.roundings(dataset_.dim());
     const double gamma = roundings * 0x1p-24 / (1.0 - roundings * 0x1p-24);
-    double error =
-        r * (1.0 + 0x1p-10) + 0.5 * gamma * m2 + (2.0 * dim + 32.0) * 0x1p-52 * m2 + dim * 0x1p-120;
-    error += 0x1p-21 * (b + m2 + error);
+    double error = (r + 0.5 * r * r + 0.5 * scratch.low_norm2) * (1.0 + 0x1p-20) +
+                   0.5 * gamma * m2 + (2.0 * dim + 32.0) * 0x1p-52 * m2 + dim * 0x1p-120;
+    error += 0x1p-20 * (b + m2 + error);
     const bool trusted = space_.metric != Metric::cosine || exact_norm2 == 0.0 ||
                          exact_norm2 >= smallest_trusted_norm2;
     if (!trusted || !(error < unbounded)) error = unbounded;
@@ -142,17 +265,63 @@ void Operand::bound_row(std::int64_t position, const double* exact, const float*
     near_bias_.data()[position] = ScoreSpace::round_down(b - error);
     far_bias_.data()[position] = ScoreSpace::round_down(-b - error);
     width_.data()[position] = -ScoreSpace::round_down(-2.0 * error);
+    middle_.data()[position] = static_cast<float>(b);
+    scale_.data()[position] = scratch.scale;
 }
 
-const float* Operand::panels(std::int64_t first, std::int64_t count, FloatBuffer& scratch) const {
-    const std::int64_t dim = dataset_.dim();
-    if (keep_) return panels_.data() + first * dim;
-    Scratch packing(dim);
-    for (std::int64_t row = 0; row < count; row += panel_rows) {
-        pack_panel(first + row, packing, scratch.data() + row * dim,
-                   [](std::int64_t, const double*, const float*) {});
+const std::byte* Operand::col_side(std::int64_t first, std::int64_t count,
+                                   Buffer<std::byte>& scratch) const {
+    if (keep_) return panels_.data() + first / panel_rows * panel_bytes();
+    if (scratch.empty()) scratch = Buffer<std::byte>(count / panel_rows * panel_bytes());
+    Scratch packing(dataset_.dim(), depth_);
+    for (std::int64_t panel = 0; panel < count / panel_rows; ++panel) {
+        pack_panel(first + panel * panel_rows, packing, scratch.data() + panel * panel_bytes(),
+                   [](std::int64_t) {});
     }
     return scratch.data();
+}
+
+void Operand::row_side(std::int64_t first, std::int64_t count, RowSide& side) const {
+    if (side.start.empty()) side.start = Buffer<std::int32_t>(count);
+    if (scorer_.format == Format::float32) {
+        side.panels = col_side(first, count, side.memory);
+        return;
+    }
+    if (side.memory.empty()) {
+        side.memory = Buffer<std::byte>(count / panel_rows * panel_bytes());
+    }
+    Scratch packing(dataset_.dim(), keep_ ? 0 : depth_);
+    Buffer<std::byte> passing(keep_ ? 0 : panel_bytes());
+    std::byte* to = side.memory.data();
+    side.panels = to;
+    for (std::int64_t row = 0; row < std::min(count, padded_size_ - first); row += panel_rows) {
+        const std::byte* from = passing.data();
+        if (keep_) {
+            from = panels_.data() + (first + row) / panel_rows * panel_bytes();
+        } else {
+            pack_panel(first + row, packing, passing.data(), [](std::int64_t) {});
+        }
+        std::int32_t sums[panel_rows] = {};
+        for (std::int64_t at = 0; at < panel_bytes(); at += packing_block, to += packing_block) {
+            transpose_block(from + at, to);
+            if (scorer_.offset != 0) take_offset(to, sums);
+        }
+        for (std::int64_t lane = 0; lane < panel_rows; ++lane) {
+            side.start.data()[row + lane] = -scorer_.offset * sums[lane];
+        }
+    }
+}
+
+// Column codes to row codes, added up for each row.
+void Operand::take_offset(std::byte* block, std::int32_t* sums) const {
+    constexpr int row_codes = packing_block / panel_rows;
+    for (int lane = 0; lane < panel_rows; ++lane) {
+        for (int i = 0; i < row_codes; ++i, ++block) {
+            const int code = std::to_integer<int>(*block) - scorer_.offset;
+            *block = static_cast<std::byte>(code);
+            sums[lane] += code;
+        }
+    }
 }
 
 }  // namespace tripletmine

@@ -1,11 +1,12 @@
-// Operand: the rows of a Dataset packed for the float32 kernels, each with its error bound.
+// Operand: the rows of a Dataset packed for one Scorer, each with its error bound.
 //
-// The packed row q differs from the true (scaled) row u by e = u − q; chains of float32 additions
-// add their own rounding. The bound of a pair's score separates into a term for each row,
+// The packed row q differs from the true (scaled) row u by e = u − q; the scorer adds its own
+// rounding. The bound of a pair's score separates into a term for each row,
 //     |score − true score| ≤ E_x + E_y,
 // so it can be folded into a bias for each row and cost nothing in the sweep: see bound_row.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <new>
@@ -18,62 +19,94 @@
 
 namespace tripletmine {
 
-// Floats on a cache line's boundary, not initialised.
-class FloatBuffer {
+// Memory on a cache line's boundary, not initialised.
+template <typename Element>
+class Buffer {
 public:
-    explicit FloatBuffer(std::int64_t size = 0)
-        : data_(static_cast<float*>(
-              ::operator new(static_cast<std::size_t>(size) * sizeof(float), alignment))) {}
-    float* data() const { return data_.get(); }
+    Buffer() = default;
+    explicit Buffer(std::int64_t size)
+        : data_(static_cast<Element*>(
+              ::operator new(static_cast<std::size_t>(size) * sizeof(Element), alignment))) {}
+    Element* data() const { return data_.get(); }
+    bool empty() const { return data_ == nullptr; }
 
 private:
     static constexpr std::align_val_t alignment{64};
     struct Free {
-        void operator()(float* p) const { ::operator delete(p, alignment); }
+        void operator()(Element* p) const { ::operator delete(p, alignment); }
     };
-    std::unique_ptr<float, Free> data_;
+    std::unique_ptr<Element, Free> data_;
 };
-
-// float32 chains are this long; their sums are added up in a second chain. Part of the bound.
-inline constexpr int chain_length = 128;
 
 // The score space of a call: one scale for all its rows.
 ScoreSpace score_space(Metric metric, double largest_norm2);
+
+// Rows ready for the row side of tiles, with what int8 sums begin at.
+struct RowSide {
+    const std::byte* panels = nullptr;
+    Buffer<std::int32_t> start;
+    Buffer<std::byte> memory;  // of the panels, unless the operand's own serves both sides
+};
 
 class Operand {
 public:
     // Packs the dataset; with keep == false only the bounds are kept, and rows are packed anew
     // whenever a block of them is asked for.
-    Operand(Team& team, const Dataset& dataset, const KernelSet& kernels, const ScoreSpace& space,
-            bool keep);
+    Operand(Team& team, const Dataset& dataset, const KernelSet& kernels, const Scorer& scorer,
+            const ScoreSpace& space, bool keep);
 
-    // The panels of `count` rows from position `first` (a multiple of panel_rows) on, in memory
-    // that lasts until the next call with the same scratch, which must hold count * dim floats.
-    const float* panels(std::int64_t first, std::int64_t count, FloatBuffer& scratch) const;
+    const Scorer& scorer() const { return scorer_; }
 
-    // Biases and widths by position, padded beyond the last row with values that never survive.
+    // The panels of `count` rows (always as many with one scratch) from position `first` on, a
+    // multiple of panel_rows, in memory that lasts until the next call with that scratch.
+    const std::byte* col_side(std::int64_t first, std::int64_t count,
+                              Buffer<std::byte>& scratch) const;
+    void row_side(std::int64_t first, std::int64_t count, RowSide& side) const;
+
+    // Of the packed rows: elements a row, and bytes a panel, an element and a row of a panel.
+    std::int64_t depth() const { return depth_; }
+    std::int64_t panel_bytes() const { return panel_rows * depth_ * element_bytes(); }
+    std::int64_t element_bytes() const { return scorer_.format == Format::int8 ? 1 : 4; }
+    std::int64_t row_bytes() const {
+        return scorer_.format == Format::float32 ? static_cast<std::int64_t>(sizeof(float))
+                                                 : packing_block / panel_rows;
+    }
+
+    // By position, padded beyond the last row with values that never survive.
+    TileSide side(Sign sign, std::int64_t position, const float* floor,
+                  const float* ceiling) const {
+        return {scale_.data() + position, bias(sign) + position, width_.data() + position, floor,
+                ceiling};
+    }
     const float* bias(Sign sign) const {
         return (sign == Sign::nearest ? near_bias_ : far_bias_).data();
     }
     const float* width() const { return width_.data(); }
+    // What is taken off a score for its best estimate, halfway between its bounds.
+    const float* middle() const { return middle_.data(); }
+    const float* scale() const { return scale_.data(); }
     std::int64_t padded_size() const { return padded_size_; }
     bool kept() const { return keep_; }
 
-    static std::int64_t bytes(std::int64_t size, std::int64_t dim, const KernelSet& kernels);
+    // The bytes of a packed dataset.
+    static std::int64_t bytes(std::int64_t size, std::int64_t dim, const Scorer& scorer);
 
 private:
     struct Scratch;
     template <typename OnRow>
-    void pack_panel(std::int64_t first, Scratch& scratch, float* panel, OnRow on_row) const;
-    void bound_row(std::int64_t position, const double* exact, const float* packed,
-                   Scratch& scratch);
+    void pack_panel(std::int64_t first, Scratch& scratch, std::byte* panel, OnRow on_row) const;
+    void round_row(std::int64_t lane, Scratch& scratch) const;
+    void take_offset(std::byte* block, std::int32_t* sums) const;
+    void bound_row(std::int64_t position, const Scratch& scratch);
 
     const Dataset& dataset_;
     const KernelSet& kernels_;
+    const Scorer& scorer_;
     ScoreSpace space_;
     bool keep_;
-    std::int64_t padded_size_;
-    FloatBuffer panels_, near_bias_, far_bias_, width_;
+    std::int64_t depth_, padded_size_;
+    Buffer<std::byte> panels_;
+    Buffer<float> near_bias_, far_bias_, middle_, width_, scale_;
 };
 
 }  // namespace tripletmine

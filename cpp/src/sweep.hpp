@@ -1,21 +1,28 @@
 // Sweep: drops the pairs whose bound proves that they cannot matter, and hands the canonical
 // distance of the rest to a selector that all tasks share.
 //
-//   for each strip of a Walk
-//     compare_tile  bounds against what rows (and columns) still find interesting → bit masks
-//     survivors     right relation? right group? → canonical distance → selector
+//   for each tile of a Walk
+//     compare     bounds against what rows (and columns) still find interesting → bit masks
+//     survivors   right relation? right group? → remembered, and their lower bounds raise the
+//     floors
+//   what is remembered, when there is much of it and at the end
+//     decide      still interesting? → canonical distance → selector
 //
 // Knows no strategy. In a symmetric walk a pair serves both of its rows. What rows still find
 // interesting only ever shrinks, so a stale floor is a safe floor; the selectors' answers do not
 // depend on the order of offers, so no answer depends on the schedule.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <bit>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <memory>
+#include <numeric>
 #include <optional>
+#include <span>
 #include <thread>
 #include <vector>
 
@@ -26,19 +33,34 @@
 
 namespace tripletmine {
 
+// Which scorer filters: coarse is fast, fine lets fewer pairs through.
+enum class Precision : std::uint8_t { coarse, fine };
+
+// How a sweep filters: plain data, decided before it begins but for the change of mind.
+struct FilterPlan {
+    Precision precision = Precision::fine;
+    bool may_change = false;  // from coarse to fine, if the first tasks let too many pairs through
+};
+
 template <typename Selector>
 class Sweep {
 public:
-    Sweep(Team& team, const KernelSet& kernels, const Pairing& pairing, Relation relation,
-          Selector& selector)
+    // `pack(precision)` packs both sides for a scorer.
+    using Pack = std::function<Pairing(Precision)>;
+
+    Sweep(Team& team, const KernelSet& kernels, Pack pack, const FilterPlan& plan,
+          Relation relation, Selector& selector)
         : team_(team),
           kernels_(kernels),
-          pairing_(pairing),
-          walk_(team, kernels, pairing, relation, plan_shared(pairing, kernels, team.size())),
+          pack_(std::move(pack)),
+          plan_(plan),
+          pairing_(pack_(plan.precision)),
+          walk_(team, pairing_, relation, plan_shared(pairing_, team.size())),
           selector_(selector),
           banded_(selector.banded()),
+          most_undecided_(room_for_undecided(pairing_.rows->size() * selector.most())),
           workers_(static_cast<std::size_t>(team.size())) {
-        const std::int64_t rows = pairing.rows->size();
+        const std::int64_t rows = pairing_.rows->size();
         floors_ = std::make_unique<std::atomic<float>[]>(static_cast<std::size_t>(rows));
         locks_ = std::make_unique<std::atomic_flag[]>(static_cast<std::size_t>(rows));
         for (std::int64_t p = 0; p < rows; ++p) floors_[p].store(selector.floor(p));
@@ -50,28 +72,69 @@ public:
     // Visits every pair of the relation; returns how many were decided in float64.
     std::int64_t run();
 
+    Precision precision() const { return precision_; }
+
 private:
+    // A pair that the bounds did not exclude, for one of its rows.
+    struct Undecided {
+        std::uint32_t row, other;  // positions
+        float upper;
+    };
+
     struct Worker {
         Walk::Scratch walk;
         std::vector<float> col_floor, col_ceiling, row_floor, row_ceiling;
+        std::vector<Undecided> undecided;
         std::optional<ExactDistance> distance;
+        std::vector<std::int64_t> others;
+        std::vector<double> distances;
+        std::int64_t survivors = 0, pairs = 0;
     };
 
+    static constexpr std::size_t pairs_per_task = 1024;
+    // Where more of the pairs survive, fine scores are cheaper than what coarse ones leave to do.
+    static constexpr double most_survivors = 0.1;
+
+    // A few pairs for each candidate of the answer, within some megabytes.
+    static std::size_t room_for_undecided(std::int64_t candidates) {
+        constexpr std::int64_t least = 1 << 18, most = 1 << 20;
+        return static_cast<std::size_t>(std::clamp(4 * candidates, least, most));
+    }
     void prepare(Worker& worker) const;
+    void run_tasks(std::int64_t begin, std::int64_t end);
     void run_task(const Walk::Task& task, int id);
-    void visit(Worker& worker, const Walk::Strip& strip, std::int64_t row_end);
-    void decide(Worker& worker, const Walk::Strip& strip, std::int64_t row, const float* tile,
-                const std::uint64_t* masks);
-    float offer(std::int64_t position, const Candidate& candidate);
+    void begin_strip(Worker& worker, const Walk::Strip& strip) const;
+    void visit(Worker& worker, int id, const Walk::Strip& strip, const Walk::Tile& tile,
+               std::int64_t row_end);
+    void examine(Worker& worker, const Walk::Strip& strip, const Walk::Tile& tile, std::int64_t r,
+                 std::uint64_t bits);
+    void keep(Worker& worker, std::int64_t row, std::int64_t other, float lower, float upper);
+    void make_room(Worker& worker, int id);
+    void forget_hopeless(std::vector<Undecided>& undecided) const;
+    void sort_by_row(std::vector<Undecided>& undecided) const;
+    static std::span<const Undecided> part_of(const std::vector<Undecided>& undecided,
+                                              std::size_t begin) {
+        return std::span(undecided).subspan(begin,
+                                            std::min(pairs_per_task, undecided.size() - begin));
+    }
+    void decide(Worker& worker, std::span<const Undecided> pairs);
+    void decide_all();
+    template <typename Change>
+    void change(std::int64_t row, Change change);
 
     Team& team_;
     const KernelSet& kernels_;
-    const Pairing& pairing_;
+    Pack pack_;
+    const FilterPlan plan_;
+    Precision precision_ = plan_.precision;
+    Pairing pairing_;
     Walk walk_;
     Selector& selector_;
     const bool banded_;
+    // Beyond so many undecided pairs a worker decides them at once.
+    const std::size_t most_undecided_;
     std::vector<Worker> workers_;
-    // What each row still finds interesting, as of its latest offer; and the right to change it.
+    // What each row still finds interesting, as of its latest change; and the right to change it.
     std::unique_ptr<std::atomic<float>[]> floors_;
     std::unique_ptr<std::atomic_flag[]> locks_;
     std::vector<float> ceilings_;
@@ -79,10 +142,30 @@ private:
 
 template <typename Selector>
 std::int64_t Sweep<Selector>::run() {
-    team_.for_each(static_cast<std::int64_t>(walk_.tasks().size()),
-                   [&](std::int64_t task, int worker) {
-                       run_task(walk_.tasks()[static_cast<std::size_t>(task)], worker);
-                   });
+    const auto tasks = static_cast<std::int64_t>(walk_.tasks().size());
+    std::int64_t begin = 0;
+    if (plan_.may_change && plan_.precision == Precision::coarse) {
+        // The first tasks find floors; the next show how much these let through.
+        const std::int64_t probe =
+            std::min(tasks / 2, std::max<std::int64_t>(2 * team_.size(), tasks / 32));
+        run_tasks(0, probe);
+        for (Worker& worker : workers_) worker.survivors = worker.pairs = 0;
+        run_tasks(probe, 2 * probe);
+        begin = 2 * probe;
+        double survivors = 0.0, pairs = 0.0;
+        for (const Worker& worker : workers_) {
+            survivors += static_cast<double>(worker.survivors);
+            pairs += static_cast<double>(worker.pairs);
+        }
+        if (begin < tasks && survivors > most_survivors * pairs) {
+            precision_ = Precision::fine;
+            pairing_ = pack_(precision_);
+            walk_.score_with(pairing_);
+            for (Worker& worker : workers_) worker.walk = {};
+        }
+    }
+    run_tasks(begin, tasks);
+    decide_all();
     std::int64_t decided = 0;
     for (const Worker& worker : workers_) {
         if (worker.distance) decided += worker.distance->decided();
@@ -92,100 +175,189 @@ std::int64_t Sweep<Selector>::run() {
 
 template <typename Selector>
 void Sweep<Selector>::prepare(Worker& worker) const {
-    const auto tile_cols = static_cast<std::size_t>(kernels_.tile_cols);
-    const auto tile_rows = static_cast<std::size_t>(kernels_.tile_rows);
     // A rectangular walk asks nothing for its columns: no bound reaches their floor.
-    worker.col_floor.assign(tile_cols, std::numeric_limits<float>::infinity());
-    worker.col_ceiling.assign(tile_cols, -std::numeric_limits<float>::infinity());
-    worker.row_floor.resize(tile_rows);
-    worker.row_ceiling.resize(tile_rows);
+    worker.col_floor.assign(max_tile_cols, std::numeric_limits<float>::infinity());
+    worker.col_ceiling.assign(max_tile_cols, -std::numeric_limits<float>::infinity());
+    worker.row_floor.resize(max_tile_rows);
+    worker.row_ceiling.resize(max_tile_rows);
     worker.distance.emplace(*pairing_.rows, *pairing_.cols, kernels_, pairing_.metric);
+}
+
+template <typename Selector>
+void Sweep<Selector>::run_tasks(std::int64_t begin, std::int64_t end) {
+    team_.for_each(end - begin, [&](std::int64_t task, int id) {
+        run_task(walk_.tasks()[static_cast<std::size_t>(begin + task)], id);
+    });
 }
 
 template <typename Selector>
 void Sweep<Selector>::run_task(const Walk::Task& task, int id) {
     Worker& worker = workers_[static_cast<std::size_t>(id)];
     if (!worker.distance) prepare(worker);
-    walk_.visit_strips(task, id, worker.walk,
-                       [&](const Walk::Strip& strip) { visit(worker, strip, task.row_end); });
+    walk_.run(
+        task, id, worker.walk, [&](const Walk::Strip& strip) { begin_strip(worker, strip); },
+        [&](const Walk::Strip& strip, const Walk::Tile& tile) {
+            visit(worker, id, strip, tile, task.row_end);
+        });
 }
 
 template <typename Selector>
-void Sweep<Selector>::visit(Worker& worker, const Walk::Strip& strip, std::int64_t row_end) {
-    if (pairing_.symmetric) {
-        for (std::int64_t c = 0; c < strip.col_end - strip.col_begin; ++c) {
-            worker.col_floor[c] = floors_[strip.col_begin + c].load(std::memory_order_relaxed);
-            if (banded_) worker.col_ceiling[c] = ceilings_[strip.col_begin + c];
+void Sweep<Selector>::begin_strip(Worker& worker, const Walk::Strip& strip) const {
+    if (!pairing_.symmetric) return;
+    for (std::int64_t c = 0; c < strip.col_end - strip.col_begin; ++c) {
+        worker.col_floor[c] = floors_[strip.col_begin + c].load(std::memory_order_relaxed);
+        if (banded_) worker.col_ceiling[c] = ceilings_[strip.col_begin + c];
+    }
+}
+
+template <typename Selector>
+void Sweep<Selector>::visit(Worker& worker, int id, const Walk::Strip& strip,
+                            const Walk::Tile& tile, std::int64_t row_end) {
+    const Scorer& scorer = pairing_.scorer();
+    const std::int64_t count = std::min<std::int64_t>(scorer.tile_rows, row_end - tile.row_begin);
+    for (std::int64_t r = 0; r < scorer.tile_rows; ++r) {
+        const std::int64_t row = tile.row_begin + std::min(r, count - 1);
+        worker.row_floor[r] = floors_[row].load(std::memory_order_relaxed);
+        if (banded_) worker.row_ceiling[r] = ceilings_[row];
+    }
+    std::uint64_t masks[max_tile_rows];
+    worker.pairs += count * scorer.tile_cols;
+    if (!scorer.compare(
+            tile.scores,
+            pairing_.row_operand->side(Selector::sign, tile.row_begin, worker.row_floor.data(),
+                                       worker.row_ceiling.data()),
+            pairing_.col_operand->side(Selector::sign, strip.col_begin, worker.col_floor.data(),
+                                       worker.col_ceiling.data()),
+            Selector::sign, banded_, masks)) {
+        return;
+    }
+    for (std::int64_t r = 0; r < count; ++r) {
+        if (masks[r] == 0) continue;
+        const std::uint64_t bits = masks[r] & walk_.allowed(tile.row_begin + r, strip);
+        if (bits != 0) examine(worker, strip, tile, r, bits);
+    }
+    if (worker.undecided.size() > most_undecided_) make_room(worker, id);
+}
+
+template <typename Selector>
+void Sweep<Selector>::examine(Worker& worker, const Walk::Strip& strip, const Walk::Tile& tile,
+                              std::int64_t r, std::uint64_t bits) {
+    const std::int64_t row = tile.row_begin + r, row_index = pairing_.rows->row(row);
+    const TileSide rows = pairing_.row_operand->side(Selector::sign, row, nullptr, nullptr);
+    const TileSide cols =
+        pairing_.col_operand->side(Selector::sign, strip.col_begin, nullptr, nullptr);
+    for (; bits != 0; bits &= bits - 1) {
+        const int c = std::countr_zero(bits);
+        const std::int64_t col = strip.col_begin + c;
+        const float score = pairing_.score(tile.scores, row, r, col, c);
+        const float upper =
+            (Selector::sign == Sign::nearest ? score : -score) - rows.bias[0] - cols.bias[c];
+        const float lower = upper - rows.width[0] - cols.width[c];
+        bool for_row = upper >= floors_[row].load(std::memory_order_relaxed);
+        bool for_col = pairing_.symmetric && upper >= floors_[col].load(std::memory_order_relaxed);
+        if (banded_) {
+            for_row = for_row && lower <= worker.row_ceiling[r];
+            for_col = for_col && lower <= worker.col_ceiling[c];
+        }
+        if (!for_row && !for_col) continue;
+        if (pairing_.self_join && row_index == pairing_.cols->row(col)) continue;
+        if (pairing_.rows->same_group(row, *pairing_.cols, col)) continue;
+        ++worker.survivors;
+        if (for_row) keep(worker, row, col, lower, upper);
+        if (for_col) keep(worker, col, row, lower, upper);
+    }
+}
+
+// Remembers the pair; its lower bound may already make others uninteresting.
+template <typename Selector>
+void Sweep<Selector>::keep(Worker& worker, std::int64_t row, std::int64_t other, float lower,
+                           float upper) {
+    worker.undecided.push_back(
+        {static_cast<std::uint32_t>(row), static_cast<std::uint32_t>(other), upper});
+    if (lower > floors_[row].load(std::memory_order_relaxed)) {
+        change(row, [&] { selector_.expect(row, lower, upper); });
+    }
+}
+
+template <typename Selector>
+void Sweep<Selector>::make_room(Worker& worker, int id) {
+    forget_hopeless(worker.undecided);
+    if (worker.undecided.size() < most_undecided_ / 2) return;
+    sort_by_row(worker.undecided);
+    for (std::size_t i = 0; i < worker.undecided.size(); i += pairs_per_task) {
+        team_.poll(id);
+        decide(worker, part_of(worker.undecided, i));
+    }
+    worker.undecided.clear();
+}
+
+template <typename Selector>
+void Sweep<Selector>::forget_hopeless(std::vector<Undecided>& undecided) const {
+    std::erase_if(undecided, [&](const Undecided& pair) {
+        return pair.upper < floors_[pair.row].load(std::memory_order_relaxed);
+    });
+}
+
+// Row by row: a row is widened once for all its candidates.
+template <typename Selector>
+void Sweep<Selector>::sort_by_row(std::vector<Undecided>& undecided) const {
+    std::vector<std::uint32_t> ends(static_cast<std::size_t>(pairing_.rows->size()) + 1);
+    for (const Undecided& pair : undecided) ++ends[pair.row + 1];
+    std::partial_sum(ends.begin(), ends.end(), ends.begin());
+    std::vector<Undecided> sorted(undecided.size());
+    for (const Undecided& pair : undecided) sorted[ends[pair.row]++] = pair;
+    undecided = std::move(sorted);
+}
+
+template <typename Selector>
+void Sweep<Selector>::decide_all() {
+    team_.for_each(team_.size(), [&](std::int64_t number, int) {
+        Worker& worker = workers_[static_cast<std::size_t>(number)];
+        forget_hopeless(worker.undecided);
+        sort_by_row(worker.undecided);
+    });
+    std::vector<std::span<const Undecided>> parts;
+    for (const Worker& worker : workers_) {
+        for (std::size_t i = 0; i < worker.undecided.size(); i += pairs_per_task) {
+            parts.push_back(part_of(worker.undecided, i));
         }
     }
-    const TileSide cols = Walk::side(*pairing_.col_operand, Selector::sign, strip.col_begin,
-                                     worker.col_floor.data(), worker.col_ceiling.data());
-    const float* tile = strip.scores;
-    for (const std::int64_t row : strip.tiles) {
-        const std::int64_t count = std::min<std::int64_t>(kernels_.tile_rows, row_end - row);
-        for (std::int64_t r = 0; r < kernels_.tile_rows; ++r) {
-            const std::int64_t p = row + std::min(r, count - 1);
-            worker.row_floor[r] = floors_[p].load(std::memory_order_relaxed);
-            if (banded_) worker.row_ceiling[r] = ceilings_[p];
+    team_.for_each(static_cast<std::int64_t>(parts.size()), [&](std::int64_t number, int id) {
+        Worker& worker = workers_[static_cast<std::size_t>(id)];
+        if (!worker.distance) prepare(worker);
+        decide(worker, parts[static_cast<std::size_t>(number)]);
+    });
+}
+
+template <typename Selector>
+void Sweep<Selector>::decide(Worker& worker, std::span<const Undecided> pairs) {
+    for (std::size_t i = 0, end; i < pairs.size(); i = end) {
+        const std::int64_t row = pairs[i].row;
+        const float floor = floors_[row].load(std::memory_order_relaxed);
+        worker.others.clear();
+        for (end = i; end < pairs.size() && pairs[end].row == row; ++end) {
+            if (pairs[end].upper >= floor) worker.others.push_back(pairs[end].other);
         }
-        const TileSide rows = Walk::side(*pairing_.row_operand, Selector::sign, row,
-                                         worker.row_floor.data(), worker.row_ceiling.data());
-        std::uint64_t masks[max_tile_rows];
-        if (kernels_.compare_tile(tile, rows, cols, Selector::sign, banded_, masks)) {
-            for (std::int64_t r = 0; r < kernels_.tile_rows; ++r) {
-                masks[r] &= r < count ? walk_.allowed(row + r, strip) : 0;
+        worker.distances.resize(worker.others.size());
+        worker.distance->many(row, worker.others, worker.distances.data());
+        change(row, [&] {
+            for (std::size_t j = 0; j < worker.others.size(); ++j) {
+                selector_.offer(row, {worker.distances[j], pairing_.cols->row(worker.others[j])});
             }
-            decide(worker, strip, row, tile, masks);
-        }
-        tile += kernels_.tile_rows * kernels_.tile_cols;
+        });
     }
 }
 
-// The survivors of a tile, each looked at again first: its row may have learnt from the one before.
+// Lets the selector change its mind about a row.
 template <typename Selector>
-void Sweep<Selector>::decide(Worker& worker, const Walk::Strip& strip, std::int64_t tile_row,
-                             const float* tile, const std::uint64_t* masks) {
-    const Operand &row_operand = *pairing_.row_operand, &col_operand = *pairing_.col_operand;
-    const float *row_bias = row_operand.bias(Selector::sign), *row_width = row_operand.width();
-    const float *col_bias = col_operand.bias(Selector::sign), *col_width = col_operand.width();
-    for (int r = 0; r < kernels_.tile_rows; ++r, tile += kernels_.tile_cols) {
-        const std::int64_t row = tile_row + r;
-        for (std::uint64_t bits = masks[r]; bits != 0; bits &= bits - 1) {
-            const int c = std::countr_zero(bits);
-            const std::int64_t col = strip.col_begin + c;
-            const float signed_score = Selector::sign == Sign::nearest ? tile[c] : -tile[c];
-            const float upper = signed_score - row_bias[row] - col_bias[col];
-            bool for_row = upper >= worker.row_floor[r];
-            bool for_col = pairing_.symmetric && upper >= worker.col_floor[c];
-            if (banded_) {
-                const float lower = upper - row_width[row] - col_width[col];
-                for_row = for_row && lower <= worker.row_ceiling[r];
-                for_col = for_col && lower <= worker.col_ceiling[c];
-            }
-            if (!for_row && !for_col) continue;
-            const std::int64_t row_index = pairing_.rows->row(row);
-            const std::int64_t col_index = pairing_.cols->row(col);
-            if (pairing_.self_join && row_index == col_index) continue;
-            if (pairing_.rows->same_group(row, *pairing_.cols, col)) continue;
-
-            const double exact = (*worker.distance)(row, col);
-            if (for_row) worker.row_floor[r] = offer(row, {exact, col_index});
-            if (for_col) worker.col_floor[c] = offer(col, {exact, row_index});
-        }
-    }
-}
-
-// Returns the row's floor after the offer.
-template <typename Selector>
-float Sweep<Selector>::offer(std::int64_t position, const Candidate& candidate) {
-    while (locks_[position].test_and_set(std::memory_order_acquire)) {
+template <typename Change>
+void Sweep<Selector>::change(std::int64_t row, Change change) {
+    while (locks_[row].test_and_set(std::memory_order_acquire)) {
         std::this_thread::yield();
     }
-    selector_.offer(position, candidate);
-    const float floor = selector_.floor(position);
-    floors_[position].store(floor, std::memory_order_relaxed);
-    locks_[position].clear(std::memory_order_release);
-    return floor;
+    change();
+    floors_[row].store(selector_.floor(row), std::memory_order_relaxed);
+    locks_[row].clear(std::memory_order_release);
 }
 
 }  // namespace tripletmine

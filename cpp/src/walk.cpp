@@ -1,72 +1,97 @@
 #include "walk.hpp"
 
 #include <algorithm>
+#include <numeric>
 
 namespace tripletmine {
 namespace {
 
-constexpr std::int64_t block_bytes = 512 * 1024;  // a block of rows stays in the second-level cache
+constexpr std::int64_t block_cache = 512 * 1024;  // a block of rows stays in the second-level cache
 constexpr std::int64_t most_rows_per_block = 256;
-constexpr double multiply_adds_per_task = 2e8;  // some ten milliseconds
+constexpr double multiply_adds_per_task = 1e9;  // some milliseconds
 
 // Small inputs: enough blocks for every thread to find work.
 std::int64_t rows_per_block(const Pairing& pairing, std::int64_t most, int threads) {
-    const std::int64_t by_cache =
-        block_bytes / (static_cast<std::int64_t>(sizeof(float)) * pairing.rows->dim());
+    const Operand& operand = *pairing.row_operand;
+    const std::int64_t by_cache = block_cache / (operand.panel_bytes() / panel_rows);
     const std::int64_t by_threads = pairing.rows->size() / (4 * threads);
     const std::int64_t rows = std::min({by_cache, by_threads, most});
-    return std::max<std::int64_t>(rows, panel_rows) / panel_rows * panel_rows;
+    return std::max<std::int64_t>(rows, max_tile_rows) / max_tile_rows * max_tile_rows;
 }
 
 }  // namespace
 
-WalkPlan plan_shared(const Pairing& pairing, const KernelSet& kernels, int threads) {
+WalkPlan plan_shared(const Pairing& pairing, int threads) {
     const std::int64_t rows = rows_per_block(pairing, most_rows_per_block, threads);
-    const double strip = static_cast<double>(rows * pairing.rows->dim() * kernels.tile_cols);
-    const auto strips = static_cast<std::int64_t>(multiply_adds_per_task / strip);
-    return {rows, std::max<std::int64_t>(1, strips)};
+    const double granule = static_cast<double>(rows * pairing.rows->dim() * tile_granule);
+    const auto granules = static_cast<std::int64_t>(multiply_adds_per_task / granule);
+    return {rows, std::max<std::int64_t>(1, granules) * tile_granule};
 }
 
-WalkPlan plan_blocks(const Pairing& pairing, const KernelSet& kernels, int threads) {
+WalkPlan plan_blocks(const Pairing& pairing, int threads) {
     const std::int64_t rows = rows_per_block(pairing, most_rows_per_block / 2, threads);
-    return {rows, pairing.cols->size() / kernels.tile_cols + 1};
+    return {rows, pairing.col_operand->padded_size()};
 }
 
-Walk::Walk(Team& team, const KernelSet& kernels, const Pairing& pairing, Relation relation,
-           const WalkPlan& plan)
-    : team_(team), kernels_(kernels), pairing_(pairing), relation_(relation), plan_(plan) {
+Walk::Walk(Team& team, const Pairing& pairing, Relation relation, const WalkPlan& plan)
+    : team_(team), pairing_(pairing), relation_(relation), plan_(plan) {
     const Dataset& rows = *pairing.rows;
     classes_.resize(static_cast<std::size_t>(relation == Relation::any ? 0 : rows.size()));
     for (std::int64_t p = 0; p < static_cast<std::int64_t>(classes_.size()); ++p) {
         const bool same = p > 0 && rows.label(p) == rows.label(p - 1);
         classes_[p] = same ? classes_[p - 1] : pairing.cols->class_of(rows.label(p));
     }
+    index_groups();
     plan_tasks();
+}
+
+void Walk::index_groups() {
+    const Dataset& cols = *pairing_.cols;
+    if (!cols.grouped()) return;
+    by_group_.resize(static_cast<std::size_t>(cols.size()));
+    std::iota(by_group_.begin(), by_group_.end(), std::int64_t{0});
+    std::sort(by_group_.begin(), by_group_.end(), [&](std::int64_t a, std::int64_t b) {
+        return cols.group(a) != cols.group(b) ? cols.group(a) < cols.group(b) : a < b;
+    });
+}
+
+// The part of a tile's scores that begins with element k.
+void Walk::score(const RowSide& rows, std::int64_t row, const std::byte* cols, std::int64_t k,
+                 float* scores, std::int64_t stride) const {
+    const Operand& operand = *pairing_.row_operand;
+    const Scorer& scorer = operand.scorer();
+    const std::int64_t lane = row % panel_rows;
+    const std::int64_t skipped = k * panel_rows * operand.element_bytes();
+    const std::byte* from =
+        rows.panels + row / panel_rows * operand.panel_bytes() + lane * operand.row_bytes();
+    const auto depth =
+        static_cast<int>(std::min<std::int64_t>(scorer.longest_depth, operand.depth() - k));
+    scorer.score(from + skipped, cols + skipped, operand.panel_bytes(), depth,
+                 rows.start.data() + row, k > 0, scores, stride);
 }
 
 void Walk::plan_tasks() {
     const std::int64_t rows = pairing_.rows->size();
     for (std::int64_t begin = 0; begin < rows; begin += plan_.rows_per_block) {
         const std::int64_t end = std::min(rows, begin + plan_.rows_per_block);
-        const Interval strips = strips_of(begin, end);
-        for (std::int64_t s = strips.begin; s < strips.end; s += plan_.strips_per_task) {
-            const std::int64_t last = std::min(strips.end, s + plan_.strips_per_task);
-            tasks_.push_back({begin, end, s, last});
-            team_.expect(static_cast<double>((end - begin) * (last - s) * kernels_.tile_cols));
+        const Interval cols = cols_of(begin, end);
+        for (std::int64_t c = cols.begin; c < cols.end; c += plan_.cols_per_task) {
+            const std::int64_t last = std::min(cols.end, c + plan_.cols_per_task);
+            tasks_.push_back({begin, end, c, last});
+            team_.expect(static_cast<double>((end - begin) * (last - c)));
         }
     }
 }
 
-// The strips in which a block of rows has pairs of the relation.
-Interval Walk::strips_of(std::int64_t row_begin, std::int64_t row_end) const {
+// The columns in which a block of rows has pairs of the relation, from a tile's edge on.
+Interval Walk::cols_of(std::int64_t row_begin, std::int64_t row_end) const {
     Interval cols{pairing_.symmetric ? row_begin : 0, pairing_.cols->size()};
     if (relation_ == Relation::positives) {
         cols.begin = std::max(cols.begin, classes_[row_begin].begin);
         cols.end = classes_[row_end - 1].end;
     }
     if (cols.end <= cols.begin) return {0, 0};
-    return {cols.begin / kernels_.tile_cols,
-            (cols.end + kernels_.tile_cols - 1) / kernels_.tile_cols};
+    return {cols.begin / tile_granule * tile_granule, cols.end};
 }
 
 // Whether a tile holds any pair of the relation. Classes follow one another on both sides, so the
@@ -94,39 +119,13 @@ std::uint64_t Walk::allowed(std::int64_t row, const Strip& strip) const {
     return mask;
 }
 
-// A worker's memory, made by the worker itself and for its first task.
-void Walk::prepare(Scratch& scratch) const {
-    const std::int64_t dim = pairing_.rows->dim();
-    scratch.scores.resize(static_cast<std::size_t>(plan_.rows_per_block * kernels_.tile_cols));
-    scratch.tiles.reserve(static_cast<std::size_t>(plan_.rows_per_block / kernels_.tile_rows));
-    if (!pairing_.row_operand->kept()) scratch.row_panels = FloatBuffer(plan_.rows_per_block * dim);
-    if (!pairing_.col_operand->kept()) scratch.col_panels = FloatBuffer(kernels_.tile_cols * dim);
-}
-
-void Walk::choose_tiles(const Task& task, std::int64_t col_begin, std::int64_t col_end,
+void Walk::choose_tiles(const Task& task, const Strip& strip,
                         std::vector<std::int64_t>& tiles) const {
     tiles.clear();
-    for (std::int64_t row = task.row_begin; row < task.row_end; row += kernels_.tile_rows) {
-        const std::int64_t row_end = std::min(task.row_end, row + kernels_.tile_rows);
-        if (relevant(row, row_end, col_begin, col_end)) tiles.push_back(row);
-    }
-}
-
-// Chains outside, tiles inside: a chain of the strip stays in the nearest cache for all tiles.
-void Walk::score_tiles(Scratch& scratch, const float* row_panels, std::int64_t row_begin,
-                       const float* col_panels) const {
-    const std::int64_t dim = pairing_.rows->dim();
-    const int tile_size = kernels_.tile_rows * kernels_.tile_cols;
-    for (std::int64_t k = 0; k < dim; k += chain_length) {
-        const int depth = static_cast<int>(std::min<std::int64_t>(chain_length, dim - k));
-        float* tile = scratch.scores.data();
-        for (const std::int64_t row : scratch.tiles) {
-            const std::int64_t within = row - row_begin;
-            const std::int64_t lane = within % panel_rows;
-            kernels_.score_tile(row_panels + (within - lane) * dim + k * panel_rows + lane,
-                                col_panels + k * panel_rows, dim * panel_rows, depth, k > 0, tile);
-            tile += tile_size;
-        }
+    const std::int64_t step = pairing_.scorer().tile_rows;
+    for (std::int64_t row = task.row_begin; row < task.row_end; row += step) {
+        const std::int64_t row_end = std::min(task.row_end, row + step);
+        if (relevant(row, row_end, strip.col_begin, strip.col_end)) tiles.push_back(row);
     }
 }
 

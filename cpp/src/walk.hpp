@@ -1,14 +1,18 @@
-// Walk: the only loop over tiles. Scores the pairs of a Pairing approximately, strip by strip, and
-// hands each strip to whoever wants to know: Sweep (shared rows) or BlockSweep (rows of its own).
+// Walk: the only loop over tiles. Scores the pairs of a Pairing approximately and hands the scores
+// to whoever wants to know: tile by tile to Sweep (shared rows), row by row to BlockSweep (rows of
+// its own).
 //
-//   for each task (a block of rows × a run of column strips)      any thread, any order
-//     for each strip of tile_cols columns
-//       score_tile    all row panels of the block against the strip, chain by chain
-//       visit         the scores of the strip, while they are in the cache
+//   for each task (a block of rows × a run of columns)           any thread, any order
+//     run                                      run_rows
+//       for each strip of tile_cols columns      for each chunk of columns
+//         begin(strip)                             score all tiles
+//         for each tile of tile_rows rows          for each row
+//           visit(strip, tile)                       visit(row, columns, scores)
 //
 // Knows schedule, blocking and relation; knows no strategy.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -22,7 +26,7 @@ namespace tripletmine {
 // Which pairs count: all, those of equal labels, those of different labels.
 enum class Relation : std::uint8_t { any, positives, negatives };
 
-// The two sides of a walk. In a self-join a row is never paired with itself.
+// The two sides of a walk, packed for one scorer. In a self-join a row is never paired with itself.
 struct Pairing {
     const Dataset* rows;
     const Dataset* cols;
@@ -31,95 +35,216 @@ struct Pairing {
     bool self_join;  // the columns are rows of the same matrix ...
     bool symmetric;  // ... the rows are all of them, and each unordered pair is walked once
     Metric metric;
+
+    const Scorer& scorer() const { return row_operand->scorer(); }
+
+    // The score of a pair: of positions row and col, at place (r, c) of a tile.
+    float score(const void* scores, std::int64_t row, std::int64_t r, std::int64_t col,
+                std::int64_t c) const {
+        const std::int64_t at = r * scorer().tile_cols + c;
+        if (scorer().format != Format::int8) return static_cast<const float*>(scores)[at];
+        return static_cast<float>(static_cast<const std::int32_t*>(scores)[at]) *
+               col_operand->scale()[col] * row_operand->scale()[row];
+    }
 };
 
 // The shape of a walk: plain data, decided before it begins.
 struct WalkPlan {
     std::int64_t rows_per_block;
-    std::int64_t strips_per_task;
+    std::int64_t cols_per_task;
 };
 
 // For walks whose rows are shared by tasks, and for those in which a task has its rows to itself.
-WalkPlan plan_shared(const Pairing& pairing, const KernelSet& kernels, int threads);
-WalkPlan plan_blocks(const Pairing& pairing, const KernelSet& kernels, int threads);
+WalkPlan plan_shared(const Pairing& pairing, int threads);
+WalkPlan plan_blocks(const Pairing& pairing, int threads);
 
 class Walk {
 public:
     struct Task {
-        std::int64_t row_begin, row_end;      // positions
-        std::int64_t strip_begin, strip_end;  // strips of tile_cols columns
+        std::int64_t row_begin, row_end;  // positions
+        std::int64_t col_begin, col_end;
     };
-
-    // A strip at hand. Tile i covers the rows from tiles[i] on; its scores lie row by row.
     struct Strip {
         std::int64_t col_begin, col_end;
-        const std::vector<std::int64_t>& tiles;
-        const float* scores;
+    };
+    // The rows from row_begin on, at most tile_rows; their scores, row by row.
+    struct Tile {
+        std::int64_t row_begin;
+        const void* scores;
     };
 
     // One for each worker.
     struct Scratch {
-        std::vector<float> scores;
         std::vector<std::int64_t> tiles;
-        FloatBuffer row_panels, col_panels;
+        Buffer<float> scores;
+        RowSide rows;
+        Buffer<std::byte> cols;
     };
 
-    Walk(Team& team, const KernelSet& kernels, const Pairing& pairing, Relation relation,
-         const WalkPlan& plan);
+    Walk(Team& team, const Pairing& pairing, Relation relation, const WalkPlan& plan);
 
     const std::vector<Task>& tasks() const { return tasks_; }
 
-    // Calls visit(strip) for every strip of the task that holds pairs of the relation.
+    // The same walk on the same rows, packed for another scorer.
+    void score_with(const Pairing& pairing) { pairing_ = pairing; }
+
+    template <typename Begin, typename Visit>
+    void run(const Task& task, int worker, Scratch& scratch, Begin begin, Visit visit);
+
+    // Calls visit(row, cols, scores) for runs of columns with which the row may be paired (groups
+    // left out too); scores[0] is that of cols.begin.
     template <typename Visit>
-    void visit_strips(const Task& task, int worker, Scratch& scratch, Visit visit);
+    void run_rows(const Task& task, int worker, Scratch& scratch, Visit visit);
 
     // The columns of a strip with which the row may be paired, as bits.
     std::uint64_t allowed(std::int64_t row, const Strip& strip) const;
 
-    // What a tile is compared with, for the rows or columns from `position` on.
-    static TileSide side(const Operand& operand, Sign sign, std::int64_t position,
-                         const float* floor, const float* ceiling) {
-        return {operand.bias(sign) + position, operand.width() + position, floor, ceiling};
-    }
-
 private:
+    // Columns that run_rows takes at once: their scores stay in the second-level cache.
+    static constexpr std::int64_t chunk_cols = 8 * tile_granule;
+
+    void index_groups();
+    template <typename Visit>
+    void each_of_group(std::int64_t row, const Interval& cols, Visit visit) const;
+    void score(const RowSide& rows, std::int64_t row, const std::byte* cols, std::int64_t k,
+               float* scores, std::int64_t stride) const;
+    template <typename Visit>
+    void visit_allowed(std::int64_t row, const Interval& cols, Visit visit) const;
     void plan_tasks();
-    Interval strips_of(std::int64_t row_begin, std::int64_t row_end) const;
+    Interval cols_of(std::int64_t row_begin, std::int64_t row_end) const;
     bool relevant(std::int64_t row_begin, std::int64_t row_end, std::int64_t col_begin,
                   std::int64_t col_end) const;
-    void prepare(Scratch& scratch) const;
-    void choose_tiles(const Task& task, std::int64_t col_begin, std::int64_t col_end,
-                      std::vector<std::int64_t>& tiles) const;
-    void score_tiles(Scratch& scratch, const float* row_panels, std::int64_t row_begin,
-                     const float* col_panels) const;
+    void choose_tiles(const Task& task, const Strip& strip, std::vector<std::int64_t>& tiles) const;
 
     Team& team_;
-    const KernelSet& kernels_;
-    const Pairing& pairing_;
+    Pairing pairing_;
     const Relation relation_;
     const WalkPlan plan_;
-    std::vector<Interval> classes_;  // of each row: the columns that share its label
+    std::vector<Interval> classes_;       // of each row: the columns that share its label
+    std::vector<std::int64_t> by_group_;  // positions of the columns, sorted by (group, position)
     std::vector<Task> tasks_;
 };
 
-template <typename Visit>
-void Walk::visit_strips(const Task& task, int worker, Scratch& scratch, Visit visit) {
-    if (scratch.scores.empty()) prepare(scratch);
-    const float* row_panels =
-        pairing_.row_operand->panels(task.row_begin, plan_.rows_per_block, scratch.row_panels);
-    for (std::int64_t number = task.strip_begin; number < task.strip_end; ++number) {
+// While it lives, this thread may score.
+class ScoringThread {
+public:
+    explicit ScoringThread(const Scorer& scorer) : scorer_(scorer) {
+        if (scorer_.acquire) scorer_.acquire();
+    }
+    ~ScoringThread() {
+        if (scorer_.release) scorer_.release();
+    }
+    ScoringThread(const ScoringThread&) = delete;
+    ScoringThread& operator=(const ScoringThread&) = delete;
+
+private:
+    const Scorer& scorer_;
+};
+
+template <typename Begin, typename Visit>
+void Walk::run(const Task& task, int worker, Scratch& scratch, Begin begin, Visit visit) {
+    const Scorer& scorer = pairing_.scorer();
+    const ScoringThread scoring(scorer);
+    const std::int64_t depth = pairing_.row_operand->depth(), step = scorer.longest_depth;
+    const std::int64_t tile_size = scorer.tile_rows * scorer.tile_cols;
+    if (scratch.scores.empty()) {
+        scratch.scores = Buffer<float>(plan_.rows_per_block * max_tile_cols);
+    }
+    pairing_.row_operand->row_side(task.row_begin, plan_.rows_per_block, scratch.rows);
+    for (std::int64_t c = task.col_begin; c < task.col_end; c += scorer.tile_cols) {
         team_.poll(worker);
-        const std::int64_t col_begin = number * kernels_.tile_cols;
-        const std::int64_t col_end =
-            std::min(pairing_.cols->size(), col_begin + kernels_.tile_cols);
-        choose_tiles(task, col_begin, col_end, scratch.tiles);
+        const Strip strip{c, std::min(task.col_end, c + scorer.tile_cols)};
+        choose_tiles(task, strip, scratch.tiles);
         if (!scratch.tiles.empty()) {
-            score_tiles(
-                scratch, row_panels, task.row_begin,
-                pairing_.col_operand->panels(col_begin, kernels_.tile_cols, scratch.col_panels));
-            visit(Strip{col_begin, col_end, scratch.tiles, scratch.scores.data()});
+            begin(strip);
+            const std::byte* cols =
+                pairing_.col_operand->col_side(c, scorer.tile_cols, scratch.cols);
+            // A part of the strip that is taken at once stays in the nearest cache for all tiles;
+            // only where there are several do the scores of all tiles have to be kept.
+            for (std::int64_t k = 0; k < depth; k += step) {
+                float* scores = scratch.scores.data();
+                for (const std::int64_t row : scratch.tiles) {
+                    score(scratch.rows, row - task.row_begin, cols, k, scores, scorer.tile_cols);
+                    if (k + step >= depth) visit(strip, Tile{row, scores});
+                    if (depth > step) scores += tile_size;
+                }
+            }
         }
-        team_.advance(static_cast<double>((task.row_end - task.row_begin) * kernels_.tile_cols));
+        team_.advance(static_cast<double>((task.row_end - task.row_begin) * scorer.tile_cols));
+    }
+}
+
+template <typename Visit>
+void Walk::run_rows(const Task& task, int worker, Scratch& scratch, Visit visit) {
+    const Scorer& scorer = pairing_.scorer();
+    const std::int64_t depth = pairing_.row_operand->depth(), step = scorer.longest_depth;
+    const std::int64_t rows = task.row_end - task.row_begin;
+    if (scratch.scores.empty()) {
+        // Registers at the end of a row reach into the next one, and beyond the last.
+        scratch.scores = Buffer<float>(plan_.rows_per_block * chunk_cols + max_register);
+    }
+    pairing_.row_operand->row_side(task.row_begin, plan_.rows_per_block, scratch.rows);
+    for (std::int64_t begin = task.col_begin; begin < task.col_end; begin += chunk_cols) {
+        const Interval chunk{begin, std::min(task.col_end, begin + chunk_cols)};
+        {
+            const ScoringThread scoring(scorer);
+            for (std::int64_t c = chunk.begin; c < chunk.end; c += scorer.tile_cols) {
+                team_.poll(worker);
+                const std::byte* cols =
+                    pairing_.col_operand->col_side(c, scorer.tile_cols, scratch.cols);
+                for (std::int64_t k = 0; k < depth; k += step) {
+                    for (std::int64_t row = 0; row < rows; row += scorer.tile_rows) {
+                        score(scratch.rows, row, cols, k,
+                              scratch.scores.data() + row * chunk_cols + c - chunk.begin,
+                              chunk_cols);
+                    }
+                }
+            }
+        }
+        for (std::int64_t row = 0; row < rows; ++row) {
+            const float* scores = scratch.scores.data() + row * chunk_cols;
+            visit_allowed(task.row_begin + row, chunk, [&](const Interval& cols) {
+                visit(task.row_begin + row, cols, scores + cols.begin - chunk.begin);
+            });
+            if (row % 8 == 0) team_.poll(worker);
+        }
+        team_.advance(static_cast<double>(rows * chunk.size()));
+    }
+}
+
+// Calls visit(cols) for every run of allowed columns.
+template <typename Visit>
+void Walk::visit_allowed(std::int64_t row, const Interval& cols, Visit visit) const {
+    const Interval same = relation_ == Relation::any ? Interval{cols.begin, cols.begin}
+                                                     : classes_[static_cast<std::size_t>(row)];
+    const Interval own{std::clamp(same.begin, cols.begin, cols.end),
+                       std::clamp(same.end, cols.begin, cols.end)};
+    const auto part = [&](Interval rest) {
+        const auto without = [&](std::int64_t col) {  // cuts one column out
+            if (col < rest.begin || col >= rest.end) return;
+            if (rest.begin < col) visit(Interval{rest.begin, col});
+            rest.begin = col + 1;
+        };
+        each_of_group(row, rest, without);
+        if (rest.size() > 0) visit(rest);
+    };
+    if (relation_ == Relation::positives) return part(own);
+    part({cols.begin, own.begin});
+    part({own.end, cols.end});
+}
+
+// Calls visit(col), ascending, for the columns of an interval that are of the row's group.
+template <typename Visit>
+void Walk::each_of_group(std::int64_t row, const Interval& cols, Visit visit) const {
+    if (by_group_.empty()) return;
+    const std::int64_t group = pairing_.rows->group(row);
+    const auto before = [&](std::int64_t col, std::int64_t first) {
+        const std::int64_t other = pairing_.cols->group(col);
+        return other != group ? other < group : col < first;
+    };
+    auto at = std::lower_bound(by_group_.begin(), by_group_.end(), cols.begin, before);
+    for (; at != by_group_.end() && *at < cols.end && pairing_.cols->group(*at) == group; ++at) {
+        visit(*at);
     }
 }
 

@@ -1,5 +1,5 @@
 // The soundness of the filter: for every pair of awkward data, in every metric and both directions,
-// the bounds of the float32 score must let the pair's canonical distance through. A bound that is
+// the bounds of its score must let the pair's canonical distance through. A bound that is
 // too tight by one rounding would fail here on cancelling sums or near-duplicates long before a
 // user saw a wrong triplet. And the bounds must not be vacuous: on ordinary data they are narrow.
 #include <algorithm>
@@ -12,6 +12,7 @@
 #include "exact.hpp"
 #include "operand.hpp"
 #include "support.hpp"
+#include "walk.hpp"
 
 namespace tripletmine {
 namespace {
@@ -76,45 +77,47 @@ std::vector<Rows> awkward_rows() {
     return all;
 }
 
-// All scores of the operand with itself, computed as the sweep does: chains of chain_length.
-std::vector<float> all_scores(const KernelSet& kernels, const Operand& operand, std::int64_t dim) {
-    const std::int64_t size = operand.padded_size();
+// All scores of the operand with itself, as a walk computes them.
+std::vector<float> all_scores(Team& team, const Dataset& dataset, const Operand& operand,
+                              Metric metric) {
+    const std::int64_t size = dataset.size();
     std::vector<float> scores(static_cast<std::size_t>(size * size));
-    std::vector<float> tile(static_cast<std::size_t>(kernels.tile_rows * kernels.tile_cols));
-    FloatBuffer unused;
-    const float* panels = operand.panels(0, size, unused);
-    for (std::int64_t row = 0; row < size; row += kernels.tile_rows) {
-        for (std::int64_t col = 0; col < size; col += kernels.tile_cols) {
-            for (std::int64_t k = 0; k < dim; k += chain_length) {
-                const int depth = static_cast<int>(std::min<std::int64_t>(chain_length, dim - k));
-                const std::int64_t lane = row % panel_rows;
-                kernels.score_tile(panels + (row - lane) * dim + k * panel_rows + lane,
-                                   panels + col * dim + k * panel_rows, dim * panel_rows, depth,
-                                   k > 0, tile.data());
-            }
-            for (int r = 0; r < kernels.tile_rows; ++r) {
-                std::copy_n(tile.data() + r * kernels.tile_cols, kernels.tile_cols,
-                            scores.data() + (row + r) * size + col);
-            }
-        }
+    const Pairing pairing{&dataset, &dataset, &operand, &operand, false, false, metric};
+    Walk walk(team, pairing, Relation::any, plan_shared(pairing, 1));
+    Walk::Scratch scratch;
+    const Scorer& scorer = operand.scorer();
+    for (const Walk::Task& task : walk.tasks()) {
+        walk.run(
+            task, 0, scratch, [](const Walk::Strip&) {},
+            [&](const Walk::Strip& strip, const Walk::Tile& tile) {
+                for (std::int64_t r = 0; r < scorer.tile_rows; ++r) {
+                    const std::int64_t row = tile.row_begin + r;
+                    for (std::int64_t c = strip.col_begin; c < strip.col_end; ++c) {
+                        if (row >= task.row_end) continue;
+                        scores[static_cast<std::size_t>(row * size + c)] =
+                            pairing.score(tile.scores, row, r, c, c - strip.col_begin);
+                    }
+                }
+            });
     }
     return scores;
 }
 
-void check_rows(Tally& tally, const KernelSet& kernels, const Rows& rows, Metric metric) {
+void check_rows(Tally& tally, const KernelSet& kernels, const Scorer& scorer, const Rows& rows,
+                Metric metric) {
     run_team(1, nullptr, [&](Team& team) {
         Dataset dataset(rows.population(), std::nullopt, kernels);
         dataset.measure(team);
         const ScoreSpace space = score_space(metric, dataset.largest_norm2());
-        const Operand operand(team, dataset, kernels, space, true);
-        const std::vector<float> scores = all_scores(kernels, operand, rows.dim);
+        const Operand operand(team, dataset, kernels, scorer, space, true);
+        const std::vector<float> scores = all_scores(team, dataset, operand, metric);
         ExactDistance exact(dataset, dataset, kernels, metric);
         float widest = 0.0f;
         std::int64_t outside = 0;
         for (std::int64_t i = 0; i < rows.count; ++i) {
             for (std::int64_t j = 0; j < rows.count; ++j) {
                 const double distance = exact(i, j);
-                const float score = scores[static_cast<std::size_t>(i * operand.padded_size() + j)];
+                const float score = scores[static_cast<std::size_t>(i * rows.count + j)];
                 for (const Sign sign : {Sign::nearest, Sign::farthest}) {
                     const float* bias = operand.bias(sign);
                     const float upper =
@@ -127,10 +130,12 @@ void check_rows(Tally& tally, const KernelSet& kernels, const Rows& rows, Metric
             }
         }
         const std::string what = rows.name + ", " + std::to_string(rows.dim) +
-                                 " dimensions, metric " + std::to_string(static_cast<int>(metric));
+                                 " dimensions, metric " + std::to_string(static_cast<int>(metric)) +
+                                 ", format " + std::to_string(static_cast<int>(scorer.format));
         tally.check(outside == 0, what + ": " + std::to_string(outside) + " bounds are wrong");
         if (rows.name == "uniform") {
-            tally.check(widest < 1e-4f, what + ": the bounds are as wide as " + text(widest));
+            const float narrow = scorer.format == Format::int8 ? 20.0f / scorer.levels : 1e-4f;
+            tally.check(widest < narrow, what + ": the bounds are as wide as " + text(widest));
         }
     });
 }
@@ -141,7 +146,8 @@ void check_bounds(Tally& tally, const KernelSet& kernels) {
     for (const Rows& rows : awkward_rows()) {
         for (const Metric metric :
              {Metric::cosine, Metric::dot, Metric::euclidean, Metric::sqeuclidean}) {
-            check_rows(tally, kernels, rows, metric);
+            check_rows(tally, kernels, kernels.fine, rows, metric);
+            check_rows(tally, kernels, kernels.coarse, rows, metric);
         }
     }
 }

@@ -114,98 +114,192 @@ void check_exact_sums(Tally& tally, const KernelSet& kernels) {
     }
 }
 
-// Within the error bound of a float32 chain, and equal to one: fused or not, but one for all.
-void check_score_tile(Tally& tally, const KernelSet& kernels) {
-    Random random(3);
-    const int tile_rows = kernels.tile_rows, tile_cols = kernels.tile_cols;
-    tally.check(
-        tile_rows <= max_tile_rows && tile_cols <= max_tile_cols && panel_rows % tile_rows == 0 &&
-            tile_cols % panel_rows == 0,
-        "the tile's shape is " + std::to_string(tile_rows) + " x " + std::to_string(tile_cols));
-    bool always_fused = true, never_fused = true;
-    for (const int depth : {1, 2, 7, 127, 128}) {
-        for (const bool accumulate : {false, true}) {
-            for (int lane = 0; lane < panel_rows; lane += tile_rows) {
-                // Panels of a longer row than the chain: they lie further apart than it is deep.
-                const std::ptrdiff_t stride = panel_rows * (depth + lane / tile_rows * 3);
-                std::vector<float> rows(static_cast<std::size_t>(panel_rows * depth));
-                std::vector<float> cols(static_cast<std::size_t>(
-                    stride * (tile_cols / panel_rows - 1) + panel_rows * depth));
-                const auto fill = [&](std::vector<float>& values) {
-                    for (float& value : values) {
-                        value = static_cast<float>(
-                            std::ldexp(random.uniform(), static_cast<int>(random.below(12)) - 6));
-                    }
-                };
-                fill(rows);
-                fill(cols);
-                std::vector<float> tile(static_cast<std::size_t>(tile_rows * tile_cols));
-                if (accumulate) {
-                    fill(tile);
-                } else {
-                    std::fill(tile.begin(), tile.end(), std::numeric_limits<float>::quiet_NaN());
-                }
-                const std::vector<float> before = tile;
-                kernels.score_tile(rows.data() + lane, cols.data(), stride, depth, accumulate,
-                                   tile.data());
+// Where element k of a row lies in the packed rows of one side, in bytes.
+std::size_t place(Format format, bool row_side, int row, int k, std::ptrdiff_t panel_bytes) {
+    const int lane = row % panel_rows;
+    const std::ptrdiff_t panel = row / panel_rows * panel_bytes;
+    if (format == Format::float32) {
+        return static_cast<std::size_t>(panel + (k * panel_rows + lane) * 4);
+    }
+    const int size = format == Format::int8 ? 1 : 2, byte = k * size % 64;
+    const int block = k * size / 64 * (format == Format::int8 ? 1 : 2) * packing_block;
+    const int within = row_side ? lane * 64 + byte : (byte / 4 * panel_rows + lane) * 4 + byte % 4;
+    return static_cast<std::size_t>(panel + block + within);
+}
 
-                // γ_m, m roundings: a product and an addition for each term, and the accumulation.
-                const double m = depth + 2.0, gamma = m * 0x1p-24 / (1.0 - m * 0x1p-24);
-                std::string beyond;
-                for (int r = 0; r < tile_rows; ++r) {
-                    for (int c = 0; c < tile_cols; ++c) {
-                        const std::size_t at = static_cast<std::size_t>(r * tile_cols + c);
-                        double sum = accumulate ? static_cast<double>(before[at]) : 0.0;
-                        double magnitude = std::abs(sum);
-                        float fused = 0.0f, unfused = 0.0f;
-                        for (int k = 0; k < depth; ++k) {
-                            const float x = rows[k * panel_rows + lane + r];
-                            const float y =
-                                cols[c / panel_rows * stride + k * panel_rows + c % panel_rows];
-                            const double product = static_cast<double>(x) * static_cast<double>(y);
-                            sum += product;
-                            magnitude += std::abs(product);
-                            fused = std::fma(x, y, fused);
-                            unfused = unfused + x * y;
-                        }
-                        if (accumulate) {
-                            fused = before[at] + fused;
-                            unfused = before[at] + unfused;
-                        }
-                        always_fused = always_fused && same_bits(tile[at], fused);
-                        never_fused = never_fused && same_bits(tile[at], unfused);
-                        const double error = std::abs(static_cast<double>(tile[at]) - sum);
-                        if (!(error <= gamma * magnitude) && beyond.empty()) {
-                            beyond = "row " + std::to_string(r) + ", column " + std::to_string(c) +
-                                     ": found " + text(tile[at]) + ", expected " + text(sum) +
-                                     " within " + text(gamma * magnitude);
-                        }
-                    }
-                }
-                tally.check(beyond.empty(), "score_tile, depth " + std::to_string(depth) +
-                                                ", lane " + std::to_string(lane) + ", " + beyond);
+// One side of a tile: values by row and element (high and low parts), and as they are packed.
+struct PackedSide {
+    std::vector<std::vector<double>> high, low;
+    std::vector<std::byte> bytes;
+
+    PackedSide(Random& random, const Scorer& scorer, bool row_side, int rows, int depth,
+               std::ptrdiff_t panel_bytes)
+        : bytes(static_cast<std::size_t>(panel_bytes * ((rows + panel_rows - 1) / panel_rows))) {
+        for (int r = 0; r < rows; ++r) {
+            high.emplace_back();
+            low.emplace_back();
+            for (int k = 0; k < depth; ++k) {
+                std::byte* at = bytes.data() + place(scorer.format, row_side, r, k, panel_bytes);
+                put(random, scorer, row_side, at);
             }
         }
     }
+
+private:
+    void put(Random& random, const Scorer& scorer, bool row_side, std::byte* at) {
+        const auto number = static_cast<float>(
+            std::ldexp(random.uniform(), static_cast<int>(random.below(12)) - 6));
+        const auto bfloat16 = [](float value, std::byte* to) {
+            const std::uint32_t bits = std::bit_cast<std::uint32_t>(value) & 0xffff0000u;
+            const auto half = static_cast<std::uint16_t>(bits >> 16);
+            std::memcpy(to, &half, sizeof half);
+            return static_cast<double>(std::bit_cast<float>(bits));
+        };
+        switch (scorer.format) {
+            case Format::float32:
+                std::memcpy(at, &number, sizeof number);
+                high.back().push_back(static_cast<double>(number));
+                low.back().push_back(0.0);
+                break;
+            case Format::bfloat16_pair:
+                high.back().push_back(bfloat16(number, at));
+                low.back().push_back(bfloat16(number * 0x1p-9f, at + packing_block));
+                break;
+            case Format::int8: {
+                // Often the largest codes, which fill every intermediate sum.
+                const std::int64_t range = 2 * scorer.levels + 1;
+                const std::int64_t code = random.below(3) == 0 ? random.below(range) - scorer.levels
+                                          : random.below(2) == 0 ? scorer.levels
+                                                                 : -scorer.levels;
+                *at = static_cast<std::byte>(code + (row_side ? 0 : scorer.offset));
+                high.back().push_back(static_cast<double>(code));
+                low.back().push_back(0.0);
+                break;
+            }
+        }
+    }
+};
+
+// Scores within the error bound of the scorer; float32 chains equal to one, fused or not, but one
+// for all; sums of codes exact.
+void check_score(Tally& tally, const Scorer& scorer) {
+    Random random(3);
+    const int tile_rows = scorer.tile_rows, tile_cols = scorer.tile_cols;
+    const bool whole_panels = tile_rows % panel_rows == 0;
+    tally.check(
+        tile_rows <= max_tile_rows && tile_cols <= max_tile_cols &&
+            (whole_panels || panel_rows % tile_rows == 0) && tile_cols % panel_rows == 0 &&
+            tile_granule % tile_cols == 0 && tile_granule % tile_rows == 0 &&
+            scorer.longest_depth % scorer.depth_step == 0,
+        "the tile's shape is " + std::to_string(tile_rows) + " x " + std::to_string(tile_cols));
+    const std::ptrdiff_t row_bytes =
+        scorer.format == Format::float32 ? sizeof(float) : packing_block / panel_rows;
+    std::vector<int> depths{scorer.depth_step, 3 * scorer.depth_step, scorer.longest_depth};
+    if (scorer.depth_step == 1) depths.insert(depths.end(), {2, 7, 127});
+    bool always_fused = true, never_fused = true;
+    if (scorer.acquire) scorer.acquire();
+    for (const int depth : depths) {
+        for (const bool accumulate : {false, true}) {
+            for (int lane = 0; lane < panel_rows; lane += tile_rows) {
+                // Panels of a longer row than this part of it: they lie further apart.
+                const std::ptrdiff_t panel_bytes =
+                    place(scorer.format, true, panel_rows, depth + 3 * scorer.depth_step, 0) /
+                        packing_block * packing_block +
+                    4 * panel_rows * (depth + 3 * scorer.depth_step);
+                const PackedSide rows(random, scorer, true, std::max(tile_rows, panel_rows), depth,
+                                      panel_bytes);
+                const PackedSide cols(random, scorer, false, tile_cols, depth, panel_bytes);
+                std::vector<std::int32_t> start;
+                for (int r = 0; r < tile_rows; ++r) {
+                    std::int32_t sum = 0;
+                    for (const double code : rows.high[lane + r]) {
+                        sum -= scorer.offset * static_cast<std::int32_t>(code);
+                    }
+                    start.push_back(sum);
+                }
+                std::vector<std::uint32_t> tile(static_cast<std::size_t>(tile_rows * tile_cols));
+                for (std::uint32_t& bits : tile) {
+                    bits = scorer.format == Format::int8
+                               ? static_cast<std::uint32_t>(random.below(2000) - 1000)
+                               : std::bit_cast<std::uint32_t>(static_cast<float>(random.uniform()));
+                    if (!accumulate) bits = 0x7fffffffu;  // NaN
+                }
+                const std::vector<std::uint32_t> before = tile;
+                scorer.score(rows.bytes.data() + lane * row_bytes, cols.bytes.data(), panel_bytes,
+                             depth, start.data(), accumulate, tile.data(), tile_cols);
+
+                const double m = scorer.roundings(depth) + 1.0;
+                const double gamma = m * 0x1p-24 / (1.0 - m * 0x1p-24);
+                std::string wrong;
+                for (int r = 0; r < tile_rows; ++r) {
+                    for (int c = 0; c < tile_cols; ++c) {
+                        const auto &x = rows.high[lane + r], &x_low = rows.low[lane + r];
+                        const auto &y = cols.high[c], &y_low = cols.low[c];
+                        const std::size_t at = static_cast<std::size_t>(r * tile_cols + c);
+                        const bool codes = scorer.format == Format::int8;
+                        const auto value = [&](std::uint32_t bits) {
+                            return codes ? static_cast<double>(static_cast<std::int32_t>(bits))
+                                         : static_cast<double>(std::bit_cast<float>(bits));
+                        };
+                        const double found = value(tile[at]);
+                        const double first = accumulate ? value(before[at]) : 0.0;
+                        // Accumulated sums of codes began with `start` when their row did.
+                        double sum = first - (codes && accumulate ? start[r] : 0.0);
+                        double magnitude = std::abs(first);
+                        float fused = 0.0f, unfused = 0.0f;
+                        for (std::size_t k = 0; k < x.size(); ++k) {
+                            const double product = x[k] * y[k];
+                            const double rest = x[k] * y_low[k] + x_low[k] * y[k];
+                            sum += product + rest;
+                            magnitude += std::abs(product) + std::abs(rest);
+                            const auto a = static_cast<float>(x[k]), b = static_cast<float>(y[k]);
+                            fused = std::fma(a, b, fused);
+                            unfused = unfused + a * b;
+                        }
+                        if (scorer.format == Format::float32) {
+                            if (accumulate) fused += static_cast<float>(first);
+                            if (accumulate) unfused += static_cast<float>(first);
+                            always_fused = always_fused && same_bits(found, fused);
+                            never_fused = never_fused && same_bits(found, unfused);
+                        }
+                        const double allowed = codes ? 0.0 : gamma * magnitude;
+                        if (!(std::abs(found - sum) <= allowed) && wrong.empty()) {
+                            wrong = "row " + std::to_string(r) + ", column " + std::to_string(c) +
+                                    ": found " + text(found) + ", expected " + text(sum) +
+                                    " within " + text(allowed);
+                        }
+                    }
+                }
+                tally.check(wrong.empty(), "score, format " +
+                                               std::to_string(static_cast<int>(scorer.format)) +
+                                               ", depth " + std::to_string(depth) + ", lane " +
+                                               std::to_string(lane) + ", " + wrong);
+            }
+        }
+    }
+    if (scorer.release) scorer.release();
     tally.check(always_fused || never_fused,
-                "score_tile is not one chain in order of k, always or never fused");
+                "score is not one chain in order of k, always or never fused");
 }
 
 // One side of a tile. Half of its numbers come from a coarse grid, so that bounds meet the floors
 // and ceilings exactly, and some are infinite.
 struct Side {
-    std::vector<float> bias, width, floor, ceiling;
+    std::vector<float> scale, bias, width, floor, ceiling;
 
     Side(Random& random, int size) {
         for (int i = 0; i < size; ++i) {
             const bool padding = random.below(16) == 0;
+            scale.push_back(0.25f * static_cast<float>(1 + random.below(4)));
             bias.push_back(padding ? infinity32 : number(random));
             width.push_back(padding ? 0.0f : std::abs(number(random)));
             floor.push_back(limit(random));
             ceiling.push_back(limit(random));
         }
     }
-    TileSide view() const { return {bias.data(), width.data(), floor.data(), ceiling.data()}; }
+    TileSide view() const {
+        return {scale.data(), bias.data(), width.data(), floor.data(), ceiling.data()};
+    }
 
     static float number(Random& random) {
         return random.below(2) == 0 ? static_cast<float>(random.below(9) - 4) * 0.25f
@@ -217,17 +311,23 @@ struct Side {
     }
 };
 
-void check_compare_tile(Tally& tally, const KernelSet& kernels) {
+void check_compare(Tally& tally, const Scorer& scorer) {
     Random random(4);
-    const int tile_rows = kernels.tile_rows, tile_cols = kernels.tile_cols;
+    const int tile_rows = scorer.tile_rows, tile_cols = scorer.tile_cols;
+    const bool codes = scorer.format == Format::int8;
     for (int repeat = 0; repeat < 400; ++repeat) {
         std::vector<float> tile(static_cast<std::size_t>(tile_rows * tile_cols));
-        for (float& score : tile) score = Side::number(random);
+        std::vector<std::int32_t> sums;
+        for (float& score : tile) {
+            sums.push_back(static_cast<std::int32_t>(random.below(17) - 8));
+            score = codes ? static_cast<float>(sums.back()) : Side::number(random);
+        }
         Side rows(random, tile_rows), cols(random, tile_cols);
         const Sign sign = repeat % 2 == 0 ? Sign::nearest : Sign::farthest;
         const bool banded = repeat / 2 % 2 == 0;
         const auto upper = [&](int r, int c) {
-            const float score = tile[r * tile_cols + c];
+            const float score = codes ? tile[r * tile_cols + c] * cols.scale[c] * rows.scale[r]
+                                      : tile[r * tile_cols + c];
             return ((sign == Sign::nearest ? score : -score) - rows.bias[r]) - cols.bias[c];
         };
         const auto lower = [&](int r, int c) {
@@ -259,8 +359,8 @@ void check_compare_tile(Tally& tally, const KernelSet& kernels) {
             row_side.width = row_side.ceiling = col_side.width = col_side.ceiling = nullptr;
         }
         std::vector<std::uint64_t> masks(static_cast<std::size_t>(tile_rows), ~std::uint64_t{0});
-        const bool any =
-            kernels.compare_tile(tile.data(), row_side, col_side, sign, banded, masks.data());
+        const void* scores = codes ? static_cast<const void*>(sums.data()) : tile.data();
+        const bool any = scorer.compare(scores, row_side, col_side, sign, banded, masks.data());
         bool any_expected = false;
         for (int r = 0; r < tile_rows; ++r) {
             std::uint64_t expected = 0;
@@ -275,15 +375,14 @@ void check_compare_tile(Tally& tally, const KernelSet& kernels) {
             }
             any_expected = any_expected || expected != 0;
             char message[160];
-            std::snprintf(message, sizeof message,
-                          "compare_tile, %s, %s, row %d: found %016llx, expected %016llx",
-                          sign == Sign::nearest ? "nearest" : "farthest",
-                          banded ? "banded" : "not banded", r,
-                          static_cast<unsigned long long>(masks[r]),
-                          static_cast<unsigned long long>(expected));
+            std::snprintf(
+                message, sizeof message, "compare, %s, %s, row %d: found %016llx, expected %016llx",
+                sign == Sign::nearest ? "nearest" : "farthest", banded ? "banded" : "not banded", r,
+                static_cast<unsigned long long>(masks[r]),
+                static_cast<unsigned long long>(expected));
             tally.check(masks[r] == expected, message);
         }
-        tally.check(any == any_expected, "compare_tile returns the wrong answer");
+        tally.check(any == any_expected, "compare returns the wrong answer");
     }
 }
 
@@ -292,8 +391,10 @@ void check_compare_tile(Tally& tally, const KernelSet& kernels) {
 void check_primitives(Tally& tally, const KernelSet& kernels) {
     check_widening(tally, kernels);
     check_exact_sums(tally, kernels);
-    check_score_tile(tally, kernels);
-    check_compare_tile(tally, kernels);
+    for (const Scorer* scorer : {&kernels.fine, &kernels.coarse}) {
+        check_score(tally, *scorer);
+        check_compare(tally, *scorer);
+    }
 }
 
 }  // namespace tripletmine

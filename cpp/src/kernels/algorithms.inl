@@ -1,11 +1,16 @@
 // The one text of every kernel, included by each instruction-set file after it has defined, in an
 // anonymous namespace:
 //
-//   F32     a register of F32::width floats: load, store, broadcast, zero, fma (a*b+c), sub, and
-//           the comparisons at_least / at_most, which give one bit a lane
+//   F32     a register of F32::width floats: load, store, broadcast, zero, from_int32,
+//           gather (table, I32), fma (a*b+c), add, sub, mul, min, max, and the comparisons at_least
+//           / at_most, which give one bit a lane
 //   F64x8   eight doubles (in one or more registers): load, zero, add, sub, mul, reduce
-//   widen8_float16 / _bfloat16 / _float32   eight elements to F64x8
-//   tile_rows, tile_cols
+//   I32     a register of I32::width int32: load, store, fill, truncate (of an F32)
+//   Codes   as many words of four int8: load, broadcast (of one word)
+//   add_products(sums, col, row, next_col, next_row)   two words of every column times two of a row
+//   code_levels, code_offset                           see Scorer
+//   widen8_float16 / _bfloat16 / _float32              eight elements to F64x8
+//   tile_rows, tile_cols                               of fine and coarse tiles
 //
 // No inline function of the standard library may appear here: its weak symbol would carry this
 // file's instruction set into the whole program.
@@ -15,9 +20,18 @@ namespace {
 constexpr int vectors_per_row = tile_cols / F32::width;
 constexpr int vectors_per_panel = panel_rows / F32::width;
 static_assert(tile_cols % panel_rows == 0 && panel_rows % tile_rows == 0);
+static_assert(tile_granule % tile_cols == 0 && I32::width == F32::width);
 
-void score_tile(const float* rows, const float* cols, std::ptrdiff_t panel_stride, int depth,
-                bool accumulate, float* tile) noexcept {
+// float32 chains are this long; their sums are added up in a second chain.
+constexpr int chain_length = 128;
+
+[[maybe_unused]] void score_floats(const void* row_panel, const void* col_panels,
+                                   std::ptrdiff_t panel_bytes, int depth, const std::int32_t*,
+                                   bool accumulate, void* to, std::ptrdiff_t stride) noexcept {
+    const float* rows = static_cast<const float*>(row_panel);
+    const float* cols = static_cast<const float*>(col_panels);
+    const std::ptrdiff_t panel_stride = panel_bytes / static_cast<int>(sizeof(float));
+    float* tile = static_cast<float*>(to);
     F32 sums[tile_rows][vectors_per_row];
     for (int r = 0; r < tile_rows; ++r) {
         for (int v = 0; v < vectors_per_row; ++v) sums[r][v] = F32::zero();
@@ -35,26 +49,81 @@ void score_tile(const float* rows, const float* cols, std::ptrdiff_t panel_strid
     }
     for (int r = 0; r < tile_rows; ++r) {
         for (int v = 0; v < vectors_per_row; ++v) {
-            float* to = tile + r * tile_cols + v * F32::width;
-            (accumulate ? add(F32::load(to), sums[r][v]) : sums[r][v]).store(to);
+            float* at = tile + r * stride + v * F32::width;
+            (accumulate ? add(F32::load(at), sums[r][v]) : sums[r][v]).store(at);
         }
     }
 }
 
-template <bool farthest, bool banded>
-bool compare_tile_as(const float* tile, const TileSide& rows, const TileSide& cols,
-                     std::uint64_t* masks) noexcept {
-    for (int r = 0; r < tile_rows; ++r) masks[r] = 0;
+[[maybe_unused]] int float_roundings(std::int64_t dim) noexcept {
+    const std::int64_t chain = dim < chain_length ? dim : chain_length;
+    return static_cast<int>(chain + (dim + chain_length - 1) / chain_length + 2);
+}
+
+[[maybe_unused]] void score_codes(const void* row_side, const void* col_side,
+                                  std::ptrdiff_t panel_bytes, int depth, const std::int32_t* start,
+                                  bool accumulate, void* to, std::ptrdiff_t stride) noexcept {
+    constexpr int row_bytes = packing_block / panel_rows, word = 4, words = row_bytes / word;
+    constexpr int col_bytes = panel_rows * word;  // a word of every row of a panel
+    const char* rows = static_cast<const char*>(row_side);
+    const char* cols = static_cast<const char*>(col_side);
+    std::int32_t* tile = static_cast<std::int32_t*>(to);
+    I32 sums[tile_rows][vectors_per_row];
+    for (int r = 0; r < tile_rows; ++r) {
+        for (int v = 0; v < vectors_per_row; ++v) {
+            sums[r][v] =
+                accumulate ? I32::load(tile + r * stride + v * I32::width) : I32::fill(start[r]);
+        }
+    }
+    for (int k = 0; k < depth; k += row_bytes, rows += packing_block, cols += packing_block) {
+        for (int j = 0; j < words; j += 2) {
+            Codes col[2][vectors_per_row];
+            for (int v = 0; v < vectors_per_row; ++v) {
+                const char* from = cols + (v / vectors_per_panel) * panel_bytes + j * col_bytes +
+                                   (v % vectors_per_panel) * I32::width * word;
+                col[0][v] = Codes::load(from);
+                col[1][v] = Codes::load(from + col_bytes);
+            }
+            for (int r = 0; r < tile_rows; ++r) {
+                const Codes row = Codes::broadcast(rows + r * row_bytes + j * word);
+                const Codes next = Codes::broadcast(rows + r * row_bytes + j * word + word);
+                for (int v = 0; v < vectors_per_row; ++v) {
+                    sums[r][v] = add_products(sums[r][v], col[0][v], row, col[1][v], next);
+                }
+            }
+        }
+    }
+    for (int r = 0; r < tile_rows; ++r) {
+        for (int v = 0; v < vectors_per_row; ++v) {
+            sums[r][v].store(tile + r * stride + v * I32::width);
+        }
+    }
+}
+
+[[maybe_unused]] int code_roundings(std::int64_t) noexcept { return 0; }
+
+template <int rows_of_tile, int cols_of_tile, bool codes, bool farthest, bool banded>
+bool compare_as(const void* scores, const TileSide& rows, const TileSide& cols,
+                std::uint64_t* masks) noexcept {
+    for (int r = 0; r < rows_of_tile; ++r) masks[r] = 0;
     std::uint64_t any = 0;
-    for (int v = 0; v < vectors_per_row; ++v) {
-        const int c = v * F32::width;
+    for (int c = 0; c < cols_of_tile; c += F32::width) {
         const F32 col_bias = F32::load(cols.bias + c);
         const F32 col_floor = F32::load(cols.floor + c);
-        for (int r = 0; r < tile_rows; ++r) {
-            const F32 score = F32::load(tile + r * tile_cols + c);
-            const F32 row_bias = F32::broadcast(rows.bias + r);
-            const F32 upper = sub(
-                farthest ? sub(sub(F32::zero(), score), row_bias) : sub(score, row_bias), col_bias);
+        F32 col_scale = F32::zero();
+        if constexpr (codes) col_scale = F32::load(cols.scale + c);
+        for (int r = 0; r < rows_of_tile; ++r) {
+            const int at = r * cols_of_tile + c;
+            F32 score = F32::zero();
+            if constexpr (codes) {
+                score = mul(
+                    mul(F32::from_int32(static_cast<const std::int32_t*>(scores) + at), col_scale),
+                    F32::broadcast(rows.scale + r));
+            } else {
+                score = F32::load(static_cast<const float*>(scores) + at);
+            }
+            if constexpr (farthest) score = sub(F32::zero(), score);
+            const F32 upper = sub(sub(score, F32::broadcast(rows.bias + r)), col_bias);
             std::uint64_t for_row = at_least(upper, F32::broadcast(rows.floor + r));
             std::uint64_t for_col = at_least(upper, col_floor);
             if constexpr (banded) {
@@ -70,14 +139,15 @@ bool compare_tile_as(const float* tile, const TileSide& rows, const TileSide& co
     return any != 0;
 }
 
-bool compare_tile(const float* tile, const TileSide& rows, const TileSide& cols, Sign sign,
-                  bool banded, std::uint64_t* masks) noexcept {
-    if (sign == Sign::nearest) {
-        return banded ? compare_tile_as<false, true>(tile, rows, cols, masks)
-                      : compare_tile_as<false, false>(tile, rows, cols, masks);
-    }
-    return banded ? compare_tile_as<true, true>(tile, rows, cols, masks)
-                  : compare_tile_as<true, false>(tile, rows, cols, masks);
+template <int rows_of_tile, int cols_of_tile, bool codes>
+bool compare(const void* tile, const TileSide& rows, const TileSide& cols, Sign sign, bool banded,
+             std::uint64_t* masks) noexcept {
+    constexpr auto near = compare_as<rows_of_tile, cols_of_tile, codes, false, false>;
+    constexpr auto near_banded = compare_as<rows_of_tile, cols_of_tile, codes, false, true>;
+    constexpr auto far = compare_as<rows_of_tile, cols_of_tile, codes, true, false>;
+    constexpr auto far_banded = compare_as<rows_of_tile, cols_of_tile, codes, true, true>;
+    if (sign == Sign::nearest) return (banded ? near_banded : near)(tile, rows, cols, masks);
+    return (banded ? far_banded : far)(tile, rows, cols, masks);
 }
 
 // Whole groups of eight straight from memory; the rest by way of a zeroed copy, which fills the
@@ -135,18 +205,121 @@ void exact_sums(const double* x, const double* y, std::ptrdiff_t stride, int cou
     }
 }
 
-constexpr KernelSet make_kernel_set(const char* name) {
+[[maybe_unused]] constexpr Scorer fine_scorer{Format::float32,
+                                              tile_rows,
+                                              tile_cols,
+                                              1,
+                                              chain_length,
+                                              0,
+                                              0,
+                                              score_floats,
+                                              compare<tile_rows, tile_cols, false>,
+                                              float_roundings,
+                                              nullptr,
+                                              nullptr};
+
+[[maybe_unused]] constexpr Scorer coarse_scorer{Format::int8,
+                                                tile_rows,
+                                                tile_cols,
+                                                64,
+                                                1024,
+                                                code_levels,
+                                                code_offset,
+                                                score_codes,
+                                                compare<tile_rows, tile_cols, true>,
+                                                code_roundings,
+                                                nullptr,
+                                                nullptr};
+
+// Rows of float32 as they lie, four at a time.
+template <bool squares>
+void exact_sums_float32(const double* x, const void* const* rows, int count, std::int64_t dim,
+                        double* out) noexcept {
+    constexpr int together = 4, bytes = 4;
+    const std::int64_t whole = dim / lanes * lanes;
+    for (int i = 0; i < count; i += together) {
+        const int width = count - i < together ? count - i : together;
+        const char* y[together];
+        for (int j = 0; j < together; ++j) {
+            y[j] = static_cast<const char*>(rows[i + (j < width ? j : 0)]);
+        }
+        F64x8 sums[together];
+        for (int j = 0; j < together; ++j) sums[j] = F64x8::zero();
+        for (std::int64_t k = 0; k < whole; k += lanes) {
+            const F64x8 xk = F64x8::load(x + k);
+            for (int j = 0; j < together; ++j) {
+                sums[j] = accumulate_term<squares>(sums[j], xk, widen8_float32(y[j] + k * bytes));
+            }
+        }
+        for (int j = 0; j < width; ++j) {
+            if (whole < dim) {
+                char rest[lanes * bytes] = {};
+                for (std::int64_t b = 0; b < (dim - whole) * bytes; ++b) {
+                    rest[b] = y[j][whole * bytes + b];
+                }
+                sums[j] =
+                    accumulate_term<squares>(sums[j], F64x8::load(x + whole), widen8_float32(rest));
+            }
+            out[i + j] = reduce(sums[j]);
+        }
+    }
+}
+
+// Of F32::width scores: g, and (g - origin) * per_score from 0 to `last`.
+struct Places {
+    F32 value, place;
+};
+inline Places places_of(const float* scores, const float* bias, const Buckets& buckets,
+                        const float& last) {
+    const F32 value =
+        sub(sub(F32::load(scores), F32::broadcast(&buckets.row_bias)), F32::load(bias));
+    const F32 place =
+        mul(sub(value, F32::broadcast(&buckets.origin)), F32::broadcast(&buckets.per_score));
+    return {value, min(max(place, F32::zero()), F32::broadcast(&last))};
+}
+
+int sift(const float* scores, const float* bias, int count, const Buckets& buckets,
+         const float* limits, std::int32_t* places) noexcept {
+    const float last = static_cast<float>(buckets.count - 1);
+    int found = 0;
+    for (int i = 0; i < count; i += F32::width) {
+        const Places at = places_of(scores + i, bias + i, buckets, last);
+        std::uint64_t bits = at_least(at.value, F32::gather(limits, I32::truncate(at.place)));
+        for (; bits != 0; bits &= bits - 1) {
+            const int place = i + __builtin_ctzll(bits);
+            if (place < count) places[found++] = place;
+        }
+    }
+    return found;
+}
+
+void sort_out(const float* scores, const float* bias, int count, const Buckets& buckets,
+              std::int32_t* numbers) noexcept {
+    constexpr float parts = 1 << bucket_fraction;
+    Buckets scaled = buckets;
+    scaled.per_score *= parts;
+    const float last = static_cast<float>(buckets.count) * parts - 1.0f;
+    for (int i = 0; i < count; i += F32::width) {
+        I32::truncate(places_of(scores + i, bias + i, scaled, last).place).store(numbers + i);
+    }
+}
+
+constexpr KernelSet make_kernel_set(const char* name, const Scorer& fine, const Scorer& coarse,
+                                    int coarse_pays_from) {
     return {name,
-            tile_rows,
-            tile_cols,
-            score_tile,
-            compare_tile,
+            fine,
+            coarse,
+            coarse_pays_from,
             widen<2, widen8_float16>,
             widen<2, widen8_bfloat16>,
             widen<4, widen8_float32>,
             widen<8, widen8_float64>,
             exact_sums<false>,
-            exact_sums<true>};
+            exact_sums<true>,
+            exact_sums_float32<false>,
+            exact_sums_float32<true>,
+            sift,
+            sort_out};
 }
 
 }  // namespace

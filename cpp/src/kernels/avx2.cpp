@@ -8,16 +8,39 @@ namespace {
 
 constexpr int tile_rows = 4, tile_cols = 16;
 
+struct F32;
+
+struct I32 {
+    static constexpr int width = 8;
+    __m256i v;
+    static I32 load(const std::int32_t* p) {
+        return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))};
+    }
+    static I32 fill(std::int32_t value) { return {_mm256_set1_epi32(value)}; }
+    static I32 truncate(F32 a);
+    void store(std::int32_t* p) const { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
+};
+
 struct F32 {
     static constexpr int width = 8;
     __m256 v;
     static F32 zero() { return {_mm256_setzero_ps()}; }
     static F32 load(const float* p) { return {_mm256_loadu_ps(p)}; }
     static F32 broadcast(const float* p) { return {_mm256_broadcast_ss(p)}; }
+    static F32 from_int32(const std::int32_t* p) {
+        return {_mm256_cvtepi32_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+    }
+    static F32 gather(const float* table, I32 index) {
+        return {_mm256_i32gather_ps(table, index.v, 4)};
+    }
     void store(float* p) const { _mm256_storeu_ps(p, v); }
 };
+inline I32 I32::truncate(F32 a) { return {_mm256_cvttps_epi32(a.v)}; }
+inline F32 min(F32 a, F32 b) { return {_mm256_min_ps(a.v, b.v)}; }
+inline F32 max(F32 a, F32 b) { return {_mm256_max_ps(a.v, b.v)}; }
 inline F32 fma(F32 a, F32 b, F32 c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
 inline F32 add(F32 a, F32 b) { return {_mm256_add_ps(a.v, b.v)}; }
+inline F32 mul(F32 a, F32 b) { return {_mm256_mul_ps(a.v, b.v)}; }
 inline F32 sub(F32 a, F32 b) { return {_mm256_sub_ps(a.v, b.v)}; }
 inline std::uint64_t lane_bits(__m256 mask) {
     return static_cast<std::uint64_t>(static_cast<unsigned>(_mm256_movemask_ps(mask)));
@@ -53,6 +76,23 @@ inline double reduce(F64x8 a) {
     return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
 }
 
+struct Codes {
+    __m256i v;
+    static Codes load(const void* p) {
+        return {_mm256_loadu_si256(static_cast<const __m256i*>(p))};
+    }
+    static Codes broadcast(const void* p) { return {_mm256_broadcastd_epi32(_mm_loadu_si32(p))}; }
+};
+
+// Unsigned columns times signed rows, two products added up in int16: with 63 levels two such sums
+// are at most 4 * 127 * 63 = 32004, and nothing saturates.
+constexpr int code_levels = 63, code_offset = 64;
+inline I32 add_products(I32 sums, Codes col, Codes row, Codes next_col, Codes next_row) {
+    const __m256i pairs = _mm256_add_epi16(_mm256_maddubs_epi16(col.v, row.v),
+                                           _mm256_maddubs_epi16(next_col.v, next_row.v));
+    return {_mm256_add_epi32(sums.v, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))};
+}
+
 inline F64x8 widen_floats(__m256 floats) {
     return {_mm256_cvtps_pd(_mm256_castps256_ps128(floats)),
             _mm256_cvtps_pd(_mm256_extractf128_ps(floats, 1))};
@@ -74,6 +114,6 @@ inline F64x8 widen8_bfloat16(const void* p) noexcept {
 #include "kernels/algorithms.inl"
 
 extern const KernelSet kernel_set_avx2;
-constinit const KernelSet kernel_set_avx2 = make_kernel_set("avx2");
+constinit const KernelSet kernel_set_avx2 = make_kernel_set("avx2", fine_scorer, coarse_scorer, 64);
 
 }  // namespace tripletmine

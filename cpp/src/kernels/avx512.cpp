@@ -1,52 +1,18 @@
-// AVX-512 (F, BW, VL, DQ): one register holds sixteen floats or all eight partial sums.
-#include <immintrin.h>
-
-#include "kernels/kernel_set.hpp"
+// AVX-512 (F, BW, VL, DQ), without instructions for int8 sums: those of int16 serve.
+#include "kernels/avx512_registers.hpp"
 
 namespace tripletmine {
 namespace {
 
 constexpr int tile_rows = 8, tile_cols = 48;
 
-struct F32 {
-    static constexpr int width = 16;
-    __m512 v;
-    static F32 zero() { return {_mm512_setzero_ps()}; }
-    static F32 load(const float* p) { return {_mm512_loadu_ps(p)}; }
-    static F32 broadcast(const float* p) { return {_mm512_set1_ps(*p)}; }
-    void store(float* p) const { _mm512_storeu_ps(p, v); }
-};
-inline F32 fma(F32 a, F32 b, F32 c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
-inline F32 add(F32 a, F32 b) { return {_mm512_add_ps(a.v, b.v)}; }
-inline F32 sub(F32 a, F32 b) { return {_mm512_sub_ps(a.v, b.v)}; }
-inline std::uint64_t at_least(F32 a, F32 b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_GE_OQ); }
-inline std::uint64_t at_most(F32 a, F32 b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_LE_OQ); }
-
-struct F64x8 {
-    __m512d v;
-    static F64x8 zero() { return {_mm512_setzero_pd()}; }
-    static F64x8 load(const double* p) { return {_mm512_loadu_pd(p)}; }
-    void store(double* p) const { _mm512_storeu_pd(p, v); }
-};
-inline F64x8 add(F64x8 a, F64x8 b) { return {_mm512_add_pd(a.v, b.v)}; }
-inline F64x8 sub(F64x8 a, F64x8 b) { return {_mm512_sub_pd(a.v, b.v)}; }
-inline F64x8 mul(F64x8 a, F64x8 b) { return {_mm512_mul_pd(a.v, b.v)}; }
-inline double reduce(F64x8 a) {
-    const __m256d four = _mm256_add_pd(_mm512_castpd512_pd256(a.v), _mm512_extractf64x4_pd(a.v, 1));
-    const __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
-    return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
-}
-
-inline F64x8 widen8_float32(const void* p) noexcept {
-    return {_mm512_cvtps_pd(_mm256_loadu_ps(static_cast<const float*>(p)))};
-}
-inline F64x8 widen8_float16(const void* p) noexcept {
-    return {_mm512_cvtps_pd(_mm256_cvtph_ps(_mm_loadu_si128(static_cast<const __m128i*>(p))))};
-}
-inline F64x8 widen8_bfloat16(const void* p) noexcept {
-    const __m128i half = _mm_loadu_si128(static_cast<const __m128i*>(p));
-    const __m256i bits = _mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16);
-    return {_mm512_cvtps_pd(_mm256_castsi256_ps(bits))};
+// Unsigned columns times signed rows, two products added up in int16: with 63 levels two such sums
+// are at most 4 * 127 * 63 = 32004, and nothing saturates.
+constexpr int code_levels = 63, code_offset = 64;
+inline I32 add_products(I32 sums, Codes col, Codes row, Codes next_col, Codes next_row) {
+    const __m512i pairs = _mm512_add_epi16(_mm512_maddubs_epi16(col.v, row.v),
+                                           _mm512_maddubs_epi16(next_col.v, next_row.v));
+    return {_mm512_add_epi32(sums.v, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)))};
 }
 
 }  // namespace
@@ -54,6 +20,7 @@ inline F64x8 widen8_bfloat16(const void* p) noexcept {
 #include "kernels/algorithms.inl"
 
 extern const KernelSet kernel_set_avx512;
-constinit const KernelSet kernel_set_avx512 = make_kernel_set("avx512");
+constinit const KernelSet kernel_set_avx512 =
+    make_kernel_set("avx512", fine_scorer, coarse_scorer, 48);
 
 }  // namespace tripletmine

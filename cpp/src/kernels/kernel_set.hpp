@@ -4,10 +4,16 @@
 // algorithms.inl. The registry (registry.inc) lists the sets, best first; dispatch.cpp picks one
 // when a call begins. Primitives allocate nothing, throw nothing and know no threads.
 //
-// Layout. Rows are packed in *panels* of `panel_rows` rows, dimension by dimension: element k of
-// row r of a panel lies at panel[k * panel_rows + r]. One packing serves as rows and as columns of
-// a tile, whatever the tile's shape: a tile takes `tile_rows` neighbouring rows out of one panel
-// and `tile_cols` columns out of `tile_cols / panel_rows` neighbouring panels.
+// A set scores pairs in two ways: *fine* (float32 or nearly so) and *coarse* (int8, several times
+// as fast, with wider bounds). Each is a Scorer, on rows packed in its own format.
+//
+// Layout. Rows are packed in *panels* of `panel_rows` rows. The column side of a tile takes
+// neighbouring panels; the row side takes rows of one panel, or whole panels.
+//   float32   element k of row r at panel[k * panel_rows + r]; one memory serves both sides.
+//   others    blocks of 1 KiB, one after the other along the row: 64 bytes of each of the 16 rows,
+//             as 16 words of four bytes. Word j of row r lies at block[j * 16 + r] on the column
+//             side and at block[r * 16 + j] on the row side. A word holds four int8 elements or two
+//             bfloat16. Of a pair of bfloat16, a block of high parts comes before that of the low.
 #pragma once
 
 #include <cstddef>
@@ -16,8 +22,11 @@
 namespace tripletmine {
 
 inline constexpr int panel_rows = 16;
-inline constexpr int max_tile_rows = 16;
+inline constexpr int packing_block = 1024;
+inline constexpr int max_tile_rows = 32;
 inline constexpr int max_tile_cols = 64;  // a row of a tile is one 64-bit mask
+inline constexpr int max_register = 16;
+inline constexpr int tile_granule = 192;  // a multiple of every tile's sides
 
 // float64 scratch rows are padded with zeros to a multiple of the eight partial sums.
 inline constexpr std::int64_t lanes = 8;
@@ -26,35 +35,76 @@ inline constexpr std::int64_t padded(std::int64_t dim) { return (dim + lanes - 1
 // Nearest questions keep high scores, farthest questions keep low ones.
 enum class Sign : std::uint8_t { nearest, farthest };
 
-// What compare_tile needs to know of one side (rows or columns) of a tile.
+// How an element of a packed row is stored.
+enum class Format : std::uint8_t {
+    float32,
+    bfloat16_pair,  // a high and a low part; the product of two low parts is left out of a score
+    int8            // a code from -levels to levels, times the row's scale
+};
+
+// What compare needs to know of one side (rows or columns) of a tile.
 //
-// With the signed score s = g (nearest) or -g (farthest), the pair (r, c) has
+// With the score g of the pair (r, c), which for int8 is rows.scale[r] * cols.scale[c] times the
+// sum in the tile, and the signed score s = g (nearest) or -g (farthest), the pair has
 //     upper = (s - rows.bias[r]) - cols.bias[c]        a proven upper bound of its true score
 //     lower = (upper - rows.width[r]) - cols.width[c]  a proven lower bound
 // and is interesting to a side if upper >= floor and lower <= ceiling.
 struct TileSide {
+    const float* scale;  // int8 only
     const float* bias;
     const float* width;
     const float* floor;
     const float* ceiling;
 };
 
+struct Scorer {
+    Format format;
+    int tile_rows, tile_cols;
+    int depth_step;     // rows are padded with zeros to a multiple of so many elements ...
+    int longest_depth;  // ... and one call of score takes at most so many
+    int levels;         // of int8 codes
+    int offset;         // int8: added to every code on the column side
+
+    // tile[r * stride + c] (+)= sum over k < depth of rows[k, r] * cols[k, c], as float (as int32
+    // for int8, exactly). `rows` points at the first of tile_rows neighbours of the row side,
+    // `cols` at the first panel of the column side; panels lie `panel_bytes` apart. float32: one
+    // chain of additions in order of k (fused where the set fuses; one more rounding where it does
+    // not), then one addition to what is there. int8 sums begin at start[r], which takes the offset
+    // back, unless they accumulate.
+    void (*score)(const void* rows, const void* cols, std::ptrdiff_t panel_bytes, int depth,
+                  const std::int32_t* start, bool accumulate, void* tile,
+                  std::ptrdiff_t stride) noexcept;
+
+    // Of a tile whose rows lie tile_cols apart: bit c of masks[r] says that (r, c) is interesting
+    // to its row or to its column. Returns whether any is. Without `banded` the widths and ceilings
+    // are not read.
+    bool (*compare)(const void* tile, const TileSide& rows, const TileSide& cols, Sign sign,
+                    bool banded, std::uint64_t* masks) noexcept;
+
+    // How many roundings a product passes through on its way into the score of rows of `dim`
+    // elements, at most (int8: none before the score).
+    int (*roundings)(std::int64_t dim) noexcept;
+
+    // Null, or to be called by a thread before it scores and when it is done.
+    void (*acquire)() noexcept;
+    void (*release)() noexcept;
+};
+
+// A row sorts its scores into buckets, one score after the other: with g = (score - row_bias) -
+// bias of the column, g lies in the bucket (g - origin) * per_score, rounded down, or in the first
+// or the last one if it is beyond them.
+struct Buckets {
+    float row_bias, origin, per_score;
+    std::int32_t count;
+};
+inline constexpr int bucket_fraction = 13;    // bits
+inline constexpr int most_buckets = 1 << 11;  // number and fraction are exact in float32
+
 struct KernelSet {
     const char* name;
-    int tile_rows;
-    int tile_cols;
-
-    // tile[r * tile_cols + c] (+)= sum over k < depth of rows[k, r] * cols[k, c], in float32, one
-    // chain of `depth` additions in order of k (fused where the set fuses; one more rounding where
-    // it does not). `rows` points at the first of tile_rows neighbours in a panel; `cols` at the
-    // first of the panels, which lie `panel_stride` floats apart.
-    void (*score_tile)(const float* rows, const float* cols, std::ptrdiff_t panel_stride, int depth,
-                       bool accumulate, float* tile) noexcept;
-
-    // Bit c of masks[r] says that (r, c) is interesting to its row or to its column. Returns
-    // whether any is. Without `banded` the widths and ceilings are not read.
-    bool (*compare_tile)(const float* tile, const TileSide& rows, const TileSide& cols, Sign sign,
-                         bool banded, std::uint64_t* masks) noexcept;
+    Scorer fine, coarse;
+    // From this many elements a row on, coarse scores are worth their packing.
+    int coarse_pays_from;
 
     // The exact values of `dim` elements as float64, followed by zeros up to padded(dim).
     void (*widen_float16)(const void* from, std::int64_t dim, double* to) noexcept;
@@ -68,6 +118,20 @@ struct KernelSet {
                       std::int64_t padded_dim, double* out) noexcept;
     void (*exact_squares)(const double* x, const double* y, std::ptrdiff_t stride, int count,
                           std::int64_t padded_dim, double* out) noexcept;
+    // The same against rows of `dim` float32 elements, which lie anywhere.
+    void (*exact_dot_float32)(const double* x, const void* const* rows, int count, std::int64_t dim,
+                              double* out) noexcept;
+    void (*exact_squares_float32)(const double* x, const void* const* rows, int count,
+                                  std::int64_t dim, double* out) noexcept;
+
+    // Both read `scores` and `bias` (and sort_out writes) in whole registers: up to max_register
+    // elements beyond the end.
+    // The places i < count, ascending, with g_i >= limits[its bucket]; returns how many.
+    int (*sift)(const float* scores, const float* bias, int count, const Buckets& buckets,
+                const float* limits, std::int32_t* places) noexcept;
+    // The bucket of every g_i, as a number with bucket_fraction bits of where in it.
+    void (*sort_out)(const float* scores, const float* bias, int count, const Buckets& buckets,
+                     std::int32_t* numbers) noexcept;
 };
 
 }  // namespace tripletmine

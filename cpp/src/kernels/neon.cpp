@@ -1,78 +1,18 @@
-// NEON (AArch64): four floats or two doubles a register.
-#include <arm_neon.h>
-
-#include "kernels/kernel_set.hpp"
+// NEON (AArch64) without the dot product instructions: int8 products are added up by way of int16.
+#include "kernels/neon_registers.hpp"
 
 namespace tripletmine {
 namespace {
 
-constexpr int tile_rows = 4, tile_cols = 16;
-
-struct F32 {
-    static constexpr int width = 4;
-    float32x4_t v;
-    static F32 zero() { return {vdupq_n_f32(0.0f)}; }
-    static F32 load(const float* p) { return {vld1q_f32(p)}; }
-    static F32 broadcast(const float* p) { return {vld1q_dup_f32(p)}; }
-    void store(float* p) const { vst1q_f32(p, v); }
-};
-inline F32 fma(F32 a, F32 b, F32 c) { return {vfmaq_f32(c.v, a.v, b.v)}; }
-inline F32 add(F32 a, F32 b) { return {vaddq_f32(a.v, b.v)}; }
-inline F32 sub(F32 a, F32 b) { return {vsubq_f32(a.v, b.v)}; }
-inline std::uint64_t lane_bits(uint32x4_t mask) {
-    const uint32x4_t weights = {1, 2, 4, 8};
-    return vaddvq_u32(vandq_u32(mask, weights));
+// Of eight products, each two neighbours: then each two of those.
+inline int16x8_t pair_products(int8x16_t a, int8x16_t b) {
+    const int16x8_t low = vmull_s8(vget_low_s8(a), vget_low_s8(b));
+    const int16x8_t high = vmull_high_s8(a, b);
+    return vpaddq_s16(low, high);  // at most 2 * 127 * 127 = 32258
 }
-inline std::uint64_t at_least(F32 a, F32 b) { return lane_bits(vcgeq_f32(a.v, b.v)); }
-inline std::uint64_t at_most(F32 a, F32 b) { return lane_bits(vcleq_f32(a.v, b.v)); }
-
-struct F64x8 {
-    float64x2_t v[4];
-    static F64x8 zero() {
-        const float64x2_t none = vdupq_n_f64(0.0);
-        return {{none, none, none, none}};
-    }
-    static F64x8 load(const double* p) {
-        return {{vld1q_f64(p), vld1q_f64(p + 2), vld1q_f64(p + 4), vld1q_f64(p + 6)}};
-    }
-    void store(double* p) const {
-        for (int i = 0; i < 4; ++i) vst1q_f64(p + 2 * i, v[i]);
-    }
-};
-inline F64x8 add(F64x8 a, F64x8 b) {
-    for (int i = 0; i < 4; ++i) a.v[i] = vaddq_f64(a.v[i], b.v[i]);
-    return a;
-}
-inline F64x8 sub(F64x8 a, F64x8 b) {
-    for (int i = 0; i < 4; ++i) a.v[i] = vsubq_f64(a.v[i], b.v[i]);
-    return a;
-}
-inline F64x8 mul(F64x8 a, F64x8 b) {
-    for (int i = 0; i < 4; ++i) a.v[i] = vmulq_f64(a.v[i], b.v[i]);
-    return a;
-}
-inline double reduce(F64x8 a) {
-    const float64x2_t two = vaddq_f64(vaddq_f64(a.v[0], a.v[2]), vaddq_f64(a.v[1], a.v[3]));
-    return vgetq_lane_f64(two, 0) + vgetq_lane_f64(two, 1);
-}
-
-inline F64x8 widen_floats(float32x4_t low, float32x4_t high) {
-    return {{vcvt_f64_f32(vget_low_f32(low)), vcvt_high_f64_f32(low),
-             vcvt_f64_f32(vget_low_f32(high)), vcvt_high_f64_f32(high)}};
-}
-inline F64x8 widen8_float32(const void* p) noexcept {
-    const float* floats = static_cast<const float*>(p);
-    return widen_floats(vld1q_f32(floats), vld1q_f32(floats + 4));
-}
-inline F64x8 widen8_float16(const void* p) noexcept {
-    const uint16x8_t bits = vreinterpretq_u16_u8(vld1q_u8(static_cast<const std::uint8_t*>(p)));
-    const float16x8_t halves = vreinterpretq_f16_u16(bits);
-    return widen_floats(vcvt_f32_f16(vget_low_f16(halves)), vcvt_high_f32_f16(halves));
-}
-inline F64x8 widen8_bfloat16(const void* p) noexcept {
-    const uint16x8_t bits = vreinterpretq_u16_u8(vld1q_u8(static_cast<const std::uint8_t*>(p)));
-    return widen_floats(vreinterpretq_f32_u32(vshll_n_u16(vget_low_u16(bits), 16)),
-                        vreinterpretq_f32_u32(vshll_n_u16(vget_high_u16(bits), 16)));
+inline I32 add_products(I32 sums, Codes col, Codes row, Codes next_col, Codes next_row) {
+    sums.v = vpadalq_s16(sums.v, pair_products(col.v, row.v));
+    return {vpadalq_s16(sums.v, pair_products(next_col.v, next_row.v))};
 }
 
 }  // namespace
@@ -80,6 +20,6 @@ inline F64x8 widen8_bfloat16(const void* p) noexcept {
 #include "kernels/algorithms.inl"
 
 extern const KernelSet kernel_set_neon;
-constinit const KernelSet kernel_set_neon = make_kernel_set("neon");
+constinit const KernelSet kernel_set_neon = make_kernel_set("neon", fine_scorer, coarse_scorer, 64);
 
 }  // namespace tripletmine

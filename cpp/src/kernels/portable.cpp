@@ -7,6 +7,20 @@ namespace tripletmine {
 namespace {
 
 constexpr int tile_rows = 2, tile_cols = 16;
+constexpr int never = 1 << 30;  // baseline instructions sum floats as fast as bytes
+
+struct F32;
+
+struct I32 {
+    static constexpr int width = 4;
+    std::int32_t v[4];
+    static I32 load(const std::int32_t* p) { return {{p[0], p[1], p[2], p[3]}}; }
+    static I32 fill(std::int32_t value) { return {{value, value, value, value}}; }
+    static I32 truncate(const F32& a);
+    void store(std::int32_t* p) const {
+        for (int i = 0; i < 4; ++i) p[i] = v[i];
+    }
+};
 
 struct F32 {
     static constexpr int width = 4;
@@ -16,10 +30,31 @@ struct F32 {
     static F32 zero() { return {Vector{}}; }
     static F32 load(const float* p) { return {*reinterpret_cast<const Unaligned*>(p)}; }
     static F32 broadcast(const float* p) { return {Vector{*p, *p, *p, *p}}; }
+    static F32 from_int32(const std::int32_t* p) {
+        return {Vector{static_cast<float>(p[0]), static_cast<float>(p[1]), static_cast<float>(p[2]),
+                       static_cast<float>(p[3])}};
+    }
+    static F32 gather(const float* table, const I32& index) {
+        return {Vector{table[index.v[0]], table[index.v[1]], table[index.v[2]], table[index.v[3]]}};
+    }
     void store(float* p) const { *reinterpret_cast<Unaligned*>(p) = v; }
 };
+inline I32 I32::truncate(const F32& a) {
+    I32 r;
+    for (int i = 0; i < 4; ++i) r.v[i] = static_cast<std::int32_t>(a.v[i]);
+    return r;
+}
+inline F32 min(F32 a, F32 b) {
+    for (int i = 0; i < 4; ++i) a.v[i] = a.v[i] < b.v[i] ? a.v[i] : b.v[i];
+    return a;
+}
+inline F32 max(F32 a, F32 b) {
+    for (int i = 0; i < 4; ++i) a.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i];
+    return a;
+}
 inline F32 fma(F32 a, F32 b, F32 c) { return {a.v * b.v + c.v}; }
 inline F32 add(F32 a, F32 b) { return {a.v + b.v}; }
+inline F32 mul(F32 a, F32 b) { return {a.v * b.v}; }
 inline F32 sub(F32 a, F32 b) { return {a.v - b.v}; }
 inline std::uint64_t at_least(F32 a, F32 b) {
     const auto mask = a.v >= b.v;
@@ -57,6 +92,29 @@ inline double reduce(F64x8 a) {
     return ((a.v[0] + a.v[4]) + (a.v[2] + a.v[6])) + ((a.v[1] + a.v[5]) + (a.v[3] + a.v[7]));
 }
 
+struct Codes {
+    signed char v[16];
+    static Codes load(const void* p) {
+        Codes r;
+        __builtin_memcpy(r.v, p, sizeof r.v);
+        return r;
+    }
+    static Codes broadcast(const void* p) {
+        Codes r;
+        for (int i = 0; i < 4; ++i) __builtin_memcpy(r.v + 4 * i, p, 4);
+        return r;
+    }
+};
+
+constexpr int code_levels = 127, code_offset = 0;
+inline I32 add_products(I32 sums, const Codes& col, const Codes& row, const Codes& next_col,
+                        const Codes& next_row) {
+    for (int i = 0; i < 16; ++i) {
+        sums.v[i / 4] += col.v[i] * row.v[i] + next_col.v[i] * next_row.v[i];
+    }
+    return sums;
+}
+
 template <typename Element, double convert(Element)>
 F64x8 widen8(const void* p) noexcept {
     F64x8 r;
@@ -78,6 +136,7 @@ constexpr auto widen8_float32 = widen8<float, exact_float>;
 #include "kernels/algorithms.inl"
 
 extern const KernelSet kernel_set_portable;
-constinit const KernelSet kernel_set_portable = make_kernel_set("portable");
+constinit const KernelSet kernel_set_portable =
+    make_kernel_set("portable", fine_scorer, coarse_scorer, never);
 
 }  // namespace tripletmine

@@ -5,7 +5,9 @@
 //   Counts       how many candidates lie in every slot, and the sum of their distances
 //
 // For most candidates the bounds of the score lie between two neighbouring thresholds and name the
-// slot without a float64 distance. A row is asked by one thread only, from beginning to end.
+// slot without a float64 distance; and for most of those a *bucket* does, one of some hundred equal
+// parts of the range of scores, so that a candidate costs a few instructions and no search. A row
+// is asked by one thread only, from beginning to end.
 #pragma once
 
 #include <algorithm>
@@ -34,28 +36,28 @@ public:
             beyond_.push_back(space.floor(Sign::nearest, distance));
             within_.push_back(space.ceiling(Sign::nearest, std::nextafter(distance, infinity)));
         }
-        for (step_ = 1; 2 * step_ <= size(); step_ *= 2) {
-        }
     }
 
     std::int64_t size() const { return static_cast<std::int64_t>(distances_.size()); }
     double operator[](std::int64_t s) const { return distances_[static_cast<std::size_t>(s)]; }
 
+    // How many thresholds a candidate is certainly beyond, whose score is at most `upper`; at least
+    // `known` of them. d > T_s is certain where upper < beyond_[s].
+    std::int64_t certainly_beyond(float upper, std::int64_t known = 0) const {
+        while (known < size() && upper < beyond_[static_cast<std::size_t>(known)]) ++known;
+        return known;
+    }
+    // Whether a candidate whose score is at least `lower` is certainly within the threshold:
+    // d <= T_s is certain where lower > within_[s].
+    bool certainly_within(float lower, std::int64_t s) const {
+        return s == size() || lower > within_[static_cast<std::size_t>(s)];
+    }
+
     // The slot of a candidate whose score lies in [lower, upper], or -1 if it may be one of
-    // several.
-    std::int64_t slot(float lower, float upper) const {
-        // d > T_s is certain where upper < beyond_[s]: count them. No branch depends on the data.
-        if (distances_.empty()) return 0;
-        std::int64_t below = 0;
-        for (std::int64_t step = step_; step > 0; step /= 2) {
-            const std::int64_t next = below + step;
-            const bool inside = next <= size();
-            const float threshold = beyond_[static_cast<std::size_t>(inside ? next - 1 : 0)];
-            below = inside && upper < threshold ? next : below;
-        }
-        // d <= T_s is certain where lower > within_[s]: the next threshold has to be.
-        const bool certain = below == size() || lower > within_[static_cast<std::size_t>(below)];
-        return certain ? below : -1;
+    // several. `known` as above.
+    std::int64_t slot(float lower, float upper, std::int64_t known = 0) const {
+        const std::int64_t below = certainly_beyond(upper, known);
+        return certainly_within(lower, below) ? below : -1;
     }
 
     std::int64_t slot(double distance) const {
@@ -66,7 +68,42 @@ public:
 private:
     std::vector<double> distances_;
     std::vector<float> beyond_, within_;
-    std::int64_t step_ = 1;
+};
+
+// Equal parts of the scores from `low` to `high`. Scores beyond are of the first or last bucket.
+class BucketRange {
+public:
+    BucketRange(double low, double high, std::int32_t count)
+        : count_(count),
+          origin_(static_cast<float>(low)),
+          per_score_(static_cast<float>(count / std::max(high - low, 0x1p-60))) {}
+
+    Buckets buckets(float row_bias) const { return {row_bias, origin_, per_score_, count_}; }
+
+    std::int32_t count() const { return count_; }
+    std::int32_t of(float score) const {
+        const float place = (score - origin_) * per_score_;
+        return static_cast<std::int32_t>(
+            std::min(std::max(place, 0.0f), static_cast<float>(count_ - 1)));
+    }
+    // No score of the bucket is below (above) this. The kernels compute a place with an error of
+    // less than a hundredth of a bucket.
+    float least(std::int32_t bucket) const {
+        return bucket == 0 ? -std::numeric_limits<float>::infinity() : edge(bucket - 0.01);
+    }
+    float most(std::int32_t bucket) const {
+        return bucket == count_ - 1 ? std::numeric_limits<float>::infinity() : edge(bucket + 1.01);
+    }
+    // The score at a place, in buckets.
+    double score(double place) const {
+        return static_cast<double>(origin_) + place / static_cast<double>(per_score_);
+    }
+
+private:
+    float edge(double place) const { return static_cast<float>(score(place)); }
+
+    std::int32_t count_;
+    float origin_, per_score_;
 };
 
 // The nearest candidates strictly beyond each of a row's thresholds.
@@ -74,35 +111,60 @@ class Successors {
 public:
     static constexpr bool selective = true;
 
+    // `widest`: no candidate's bounds lie further apart.
     Successors(const ScoreSpace& space, std::vector<double> thresholds, std::int64_t k,
-               const Range& range)
-        : thresholds_(space, std::move(thresholds)),
+               const Range& range, float widest)
+        : space_(space),
+          thresholds_(space, std::move(thresholds)),
           range_(range),
           slots_(thresholds_.size() + 1, k, space, {}),
           floors_(static_cast<std::size_t>(thresholds_.size() + 1),
                   space.floor(Sign::nearest, range.high)),
-          ceiling_(thresholds_.size() == 0
-                       ? -std::numeric_limits<float>::infinity()
-                       : space.ceiling(Sign::nearest, std::max(thresholds_[0], range.low))) {}
+          bucket_range_(span_of(space, thresholds_)) {
+        // Slot 0 is never asked for.
+        floors_[0] = std::numeric_limits<float>::infinity();
+        const std::int32_t buckets = bucket_range_.count();
+        first_.resize(static_cast<std::size_t>(buckets));
+        last_.resize(static_cast<std::size_t>(buckets));
+        limits_.resize(static_cast<std::size_t>(buckets));
+        std::int64_t first = 0, last = 0;
+        for (std::int32_t b = buckets - 1; b >= 0; --b) {  // from near to far
+            const auto at = static_cast<std::size_t>(b);
+            first = thresholds_.certainly_beyond(bucket_range_.most(b), first);
+            const float lowest = bucket_range_.least(b) - widest;
+            while (!thresholds_.certainly_within(lowest, last)) ++last;
+            first_[at] = static_cast<std::int32_t>(first);
+            last_[at] = static_cast<std::int32_t>(std::max(first, last));
+            limits_[at] = limit(at);
+        }
+    }
 
-    // Interesting at all: beyond the first threshold, and not worse than the worst slot still
-    // wants.
-    float floor() const { return floors_.back(); }
-    float ceiling() const { return ceiling_; }
+    // A candidate whose upper bound is below the limit of its bucket does not matter.
+    Buckets buckets(float row_bias) const { return bucket_range_.buckets(row_bias); }
+    const float* limits() const { return limits_.data(); }
 
-    // Whether the bounds alone say that the candidate does not matter.
-    bool settles(float lower, float upper) {
-        const std::int64_t slot = thresholds_.slot(lower, upper);
-        return slot >= 0 && upper < floors_[static_cast<std::size_t>(slot)];
+    // What the bounds say of a candidate: of no matter, or its slot, or -1 for one of several.
+    static constexpr std::int64_t no_matter = -2;
+    std::int64_t expect(float lower, float upper) {
+        const auto bucket = static_cast<std::size_t>(bucket_range_.of(upper));
+        const std::int64_t slot = thresholds_.slot(lower, upper, first_[bucket]);
+        if (slot < 0) return slot;
+        if (!still_interesting(slot, upper)) return no_matter;
+        if (range_.low > -infinity || range_.high < infinity) return slot;
+        slots_.expect(slot, lower, upper);
+        raise(slot);
+        return slot;
+    }
+    bool still_interesting(std::int64_t slot, float upper) const {
+        return slot < 0 || upper >= floors_[static_cast<std::size_t>(slot)];
     }
 
     void offer(const Candidate& candidate) {
-        if (!(range_.low <= candidate.distance && candidate.distance <= range_.high)) return;
+        if (!range_.holds(candidate.distance)) return;
         const std::int64_t slot = thresholds_.slot(candidate.distance);
         if (slot == 0) return;
         slots_.offer(slot, candidate);
-        floors_[static_cast<std::size_t>(slot)] =
-            std::max(floors_[static_cast<std::size_t>(slot)], slots_.floor(slot));
+        raise(slot);
     }
 
     // Calls add(s, candidate) for the first k beyond T_s, in order, for every s.
@@ -121,11 +183,45 @@ public:
     }
 
 private:
+    static constexpr double infinity = std::numeric_limits<double>::infinity();
+
+    // From the last threshold to the first, and a bucket to spare on both sides.
+    static BucketRange span_of(const ScoreSpace& space, const Thresholds& thresholds) {
+        constexpr std::int32_t count = 512;
+        if (thresholds.size() == 0) return {-1.0, 1.0, 1};
+        const double low = space.score(thresholds[thresholds.size() - 1]);
+        const double high = space.score(thresholds[0]);
+        const double spare = (high - low) / (count - 2) + 0x1p-40 * std::abs(high);
+        return {low - spare, high + spare, count};
+    }
+
+    float limit(std::size_t bucket) const {
+        return *std::min_element(floors_.begin() + first_[bucket],
+                                 floors_.begin() + last_[bucket] + 1);
+    }
+
+    void raise(std::int64_t slot) {
+        float& floor = floors_[static_cast<std::size_t>(slot)];
+        const float raised = slots_.floor(slot);
+        if (!(raised > floor)) return;
+        floor = raised;
+        // The buckets of the slot: first_ and last_ fall where buckets rise.
+        const auto begin = std::partition_point(first_.begin(), first_.end(),
+                                                [&](std::int32_t first) { return first > slot; });
+        for (auto b = static_cast<std::size_t>(begin - first_.begin());
+             b < limits_.size() && last_[b] >= slot; ++b) {
+            limits_[b] = limit(b);
+        }
+    }
+
+    ScoreSpace space_;
     Thresholds thresholds_;
     Range range_;
     Ranked<Sign::nearest> slots_;
-    std::vector<float> floors_;  // of each slot; slot 0 is never asked for
-    float ceiling_;
+    std::vector<float> floors_;  // of each slot
+    BucketRange bucket_range_;
+    std::vector<std::int32_t> first_, last_;  // slots that a candidate of the bucket may be in
+    std::vector<float> limits_;               // of each bucket: the least of their floors
 };
 
 // How many candidates are within each of a row's thresholds, and the sum of their distances.
@@ -135,31 +231,64 @@ public:
 
     struct Total {
         std::int64_t count = 0;
-        double sum = 0.0;  // of the distances; exact only where they were decided in float64
+        double sum = 0.0;  // of the distances, as the scores tell them
     };
 
-    Counts(const ScoreSpace& space, std::vector<double> thresholds)
+    // `widest`: no candidate's bounds lie further apart.
+    Counts(const ScoreSpace& space, std::vector<double> thresholds, float widest)
         : space_(space),
           thresholds_(space, std::move(thresholds)),
-          totals_(static_cast<std::size_t>(thresholds_.size() + 1)) {}
-
-    float floor() const { return -std::numeric_limits<float>::infinity(); }
-    float ceiling() const { return std::numeric_limits<float>::infinity(); }
-
-    bool settles(float lower, float upper) {
-        const std::int64_t slot = thresholds_.slot(lower, upper);
-        if (slot < 0) return false;
-        const double score = 0.5 * (static_cast<double>(lower) + static_cast<double>(upper));
-        add(slot, space_.distance(score));
-        return true;
+          half_width_(0.5f * widest * (1.0f + 0x1p-20f)),
+          bucket_range_(span_of(space, thresholds_)),
+          totals_(static_cast<std::size_t>(thresholds_.size() + 1)),
+          slots_(static_cast<std::size_t>(bucket_range_.count())),
+          heaps_(slots_.size()) {
+        std::int64_t slot = 0;
+        for (std::int32_t b = bucket_range_.count() - 1; b >= 0; --b) {  // from near to far
+            slot = thresholds_.certainly_beyond(bucket_range_.most(b) + half_width_, slot);
+            const bool certain =
+                thresholds_.certainly_within(bucket_range_.least(b) - half_width_, slot);
+            slots_[static_cast<std::size_t>(b)] =
+                static_cast<std::int32_t>(certain ? slot : -1 - slot);
+        }
     }
 
+    Buckets buckets(float row_middle) const { return bucket_range_.buckets(row_middle); }
+
+    // Takes candidates by the buckets of their scores. Writes the places of those whose bucket does
+    // not name their slot, and returns how many.
+    int take(const std::int32_t* numbers, int count, std::int32_t* places) {
+        constexpr std::uint64_t one = std::uint64_t{1} << count_shift;
+        constexpr std::uint64_t fraction = (1 << bucket_fraction) - 1;
+        int open = 0;
+        for (int i = 0; i < count; ++i) {
+            const std::int32_t bucket = numbers[i] >> bucket_fraction;
+            heaps_[static_cast<std::size_t>(bucket)] +=
+                one | (static_cast<std::uint64_t>(numbers[i]) & fraction);
+            places[open] = i;
+            open += slots_[static_cast<std::size_t>(bucket)] < 0;
+        }
+        taken_ += count;
+        if (taken_ > most_taken) empty_heaps();
+        return open;
+    }
+    // Takes one of those by its score; returns whether that was enough.
+    bool settles(float middle) {
+        const std::int32_t slot = slots_[static_cast<std::size_t>(bucket_range_.of(middle))];
+        const std::int64_t found =
+            thresholds_.slot(middle - half_width_, middle + half_width_, -1 - slot);
+        if (found < 0) return false;
+        add(found, 1, space_.distance(static_cast<double>(middle)));
+        return true;
+    }
+    // Takes one by its distance.
     void offer(const Candidate& candidate) {
-        add(thresholds_.slot(candidate.distance), candidate.distance);
+        add(thresholds_.slot(candidate.distance), 1, candidate.distance);
     }
 
     // From slots to "within": call once, after the last candidate.
     void accumulate() {
+        empty_heaps();
         for (std::size_t s = 1; s < totals_.size(); ++s) {
             totals_[s].count += totals_[s - 1].count;
             totals_[s].sum += totals_[s - 1].sum;
@@ -172,15 +301,51 @@ public:
     std::int64_t in_all() const { return totals_.back().count; }
 
 private:
-    void add(std::int64_t slot, double distance) {
+    // A heap holds a count above this bit and a sum of fractions of a bucket below it.
+    static constexpr int count_shift = 40;
+    static constexpr std::int64_t most_taken = std::int64_t{1} << 23;
+
+    // From the last threshold to distance 0, or to the best score there is.
+    static BucketRange span_of(const ScoreSpace& space, const Thresholds& thresholds) {
+        constexpr double best = 1.0, worst = -2.0;  // of rows of norm 1, but for rounding
+        const double high = from_differences(space.metric) ? 0.0 : best;
+        double low = worst;
+        if (thresholds.size() > 0) {
+            low = std::clamp(space.score(thresholds[thresholds.size() - 1]), worst, high);
+        }
+        const double spare = (high - low) / (most_buckets - 2) + 0x1p-20;
+        return {low - spare, high + spare, most_buckets};
+    }
+
+    void empty_heaps() {
+        for (std::size_t b = 0; b < heaps_.size(); ++b) {
+            const auto count = static_cast<std::int64_t>(heaps_[b] >> count_shift);
+            const std::uint64_t parts = heaps_[b] & ((std::uint64_t{1} << count_shift) - 1);
+            heaps_[b] = 0;
+            if (count == 0 || slots_[b] < 0) continue;
+            // The distance of their mean score is their mean distance: a bucket is narrow.
+            const double mean = (static_cast<double>(parts) / static_cast<double>(count) + 0.5) /
+                                (1 << bucket_fraction);
+            const double score = bucket_range_.score(static_cast<double>(b) + mean);
+            add(slots_[b], count, static_cast<double>(count) * space_.distance(score));
+        }
+        taken_ = 0;
+    }
+
+    void add(std::int64_t slot, std::int64_t count, double distances) {
         Total& total = totals_[static_cast<std::size_t>(slot)];
-        ++total.count;
-        total.sum += distance;
+        total.count += count;
+        total.sum += distances;
     }
 
     ScoreSpace space_;
     Thresholds thresholds_;
-    std::vector<Total> totals_;  // of each slot
+    float half_width_;
+    BucketRange bucket_range_;
+    std::vector<Total> totals_;         // of each slot
+    std::vector<std::int32_t> slots_;   // of each bucket, or -1 - the least that it may be
+    std::vector<std::uint64_t> heaps_;  // of each bucket
+    std::int64_t taken_ = 0;
 };
 
 }  // namespace tripletmine

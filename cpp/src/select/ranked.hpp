@@ -2,14 +2,16 @@
 // whose distance lies in the row's range. Nearest-k, farthest-k and, with a range that begins above
 // the positive's distance, the semi-hard successor.
 //
-// What a selector is: it says which scores are still interesting to a row (floor, ceiling) and
-// takes candidates with their canonical distance (offer). The result of a row depends on the set of
-// offers only, never on their order. It is called for one row by one thread at a time; the sweep
-// sees to it.
+// What a selector is: it says which scores are still interesting to a row (floor, ceiling), takes
+// note of candidates that are still to be decided (expect), and takes candidates with their
+// canonical distance (offer). The result of a row depends on the set of offers only, never on their
+// order. It is called for one row by one thread at a time; the sweep sees to it.
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <vector>
 
@@ -26,7 +28,15 @@ public:
 
     // An empty `ranges` means any distance; else it has a range for each row.
     Ranked(std::int64_t rows, std::int64_t k, const ScoreSpace& space, std::vector<Range> ranges)
-        : k_(k), space_(space), ranges_(std::move(ranges)), best_(Choice::with_room(rows, k)) {}
+        : k_(k),
+          space_(space),
+          ranges_(std::move(ranges)),
+          best_(Choice::with_room(rows, k)),
+          expected_counts_(static_cast<std::size_t>(rows)),
+          expected_(static_cast<std::size_t>(rows * k)) {}
+
+    // How many candidates a row holds in the end, at most.
+    std::int64_t most() const { return k_; }
 
     // Whether any row refuses candidates for being too good.
     bool banded() const {
@@ -41,11 +51,28 @@ public:
         if (k_ == 0 || !(range.low <= range.high)) return std::numeric_limits<float>::infinity();
         const bool full = best_.counts[row] == k_;
         const double outermost = order == Sign::nearest ? range.high : range.low;
-        return space_.floor(order, full ? heap(row)->distance : outermost);
+        const float decided = space_.floor(order, full ? heap(row)->distance : outermost);
+        return expected_counts_[row] == k_ ? std::max(decided, expected_[row * k_]) : decided;
     }
     float ceiling(std::int64_t row) const {
         const Range range = range_of(row);
         return space_.ceiling(order, order == Sign::nearest ? range.low : range.high);
+    }
+
+    // A candidate that will be offered has at least the score `lower` and at most `upper`: what is
+    // worse than k such candidates is worse than the k-th.
+    void expect(std::int64_t row, float lower, float upper) {
+        if (k_ == 0 || !surely_allowed(row, lower, upper)) return;
+        float* top = expected_.data() + row * k_;
+        std::int64_t& count = expected_counts_[row];
+        if (count < k_) {
+            top[count++] = lower;
+            std::push_heap(top, top + count, std::greater<>());
+        } else if (lower > top[0]) {
+            std::pop_heap(top, top + k_, std::greater<>());
+            top[k_ - 1] = lower;
+            std::push_heap(top, top + k_, std::greater<>());
+        }
     }
 
     void offer(std::int64_t row, const Candidate& candidate) {
@@ -82,6 +109,15 @@ private:
         }
         return a.row < b.row;
     }
+    // Whether a candidate within these bounds is in the row's range for certain.
+    bool surely_allowed(std::int64_t row, float lower, float upper) const {
+        if (ranges_.empty()) return true;
+        const double below = std::nextafter(ranges_[row].low, -infinity);
+        const double above = std::nextafter(ranges_[row].high, infinity);
+        const bool nearest = order == Sign::nearest;
+        return lower > space_.ceiling(order, nearest ? above : below) &&
+               upper < space_.floor(order, nearest ? below : above);
+    }
     // The row's candidates; the last in order is on top.
     Candidate* heap(std::int64_t row) { return best_.candidates.data() + row * k_; }
     const Candidate* heap(std::int64_t row) const { return best_.candidates.data() + row * k_; }
@@ -91,6 +127,8 @@ private:
     ScoreSpace space_;
     std::vector<Range> ranges_;
     Choice best_;
+    std::vector<std::int64_t> expected_counts_;
+    std::vector<float> expected_;  // the best k lower bounds of a row; the least is on top
 };
 
 }  // namespace tripletmine

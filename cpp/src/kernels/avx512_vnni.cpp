@@ -1,0 +1,23 @@
+// AVX-512 with VNNI: four int8 products a lane are added up in one instruction.
+#include "kernels/avx512_registers.hpp"
+
+namespace tripletmine {
+namespace {
+
+constexpr int tile_rows = 8, tile_cols = 48;
+
+// Unsigned columns times signed rows.
+constexpr int code_levels = 127, code_offset = 128;
+inline I32 add_products(I32 sums, Codes col, Codes row, Codes next_col, Codes next_row) {
+    return {_mm512_dpbusd_epi32(_mm512_dpbusd_epi32(sums.v, col.v, row.v), next_col.v, next_row.v)};
+}
+
+}  // namespace
+
+#include "kernels/algorithms.inl"
+
+extern const KernelSet kernel_set_avx512_vnni;
+constinit const KernelSet kernel_set_avx512_vnni =
+    make_kernel_set("avx512_vnni", fine_scorer, coarse_scorer, 32);
+
+}  // namespace tripletmine
