@@ -49,8 +49,8 @@ Join::Join(Team& team, const Join& other)
       space_(other.space_),
       rows_(other.rows_),
       cols_(other.cols_),
-      row_operand_(other.row_operand_),
-      col_operand_(other.col_operand_),
+      row_operands_{other.row_operands_[0], other.row_operands_[1]},
+      col_operands_{other.col_operands_[0], other.col_operands_[1]},
       decided_(other.decided_) {}
 
 Join Join::narrowed(std::span<const std::int64_t> rows) const {

@@ -79,8 +79,14 @@ public:
     std::vector<std::vector<std::int64_t>> blocks(
         const std::function<double(std::int64_t)>& load) const;
 
-    // Counts the work of a join narrowed from this one as this one's.
-    void include(const Join& narrowed) { decided_ += narrowed.decided_; }
+    // Counts the work of a join narrowed from this one as this one's, and keeps the columns that it
+    // packed for the next one.
+    void include(const Join& narrowed) {
+        decided_ += narrowed.decided_;
+        for (int i = 0; i < 2; ++i) {
+            if (!col_operands_[i]) col_operands_[i] = narrowed.col_operands_[i];
+        }
+    }
 
     // Fills in what the report says of the work done.
     void describe(Report& report, const Stopwatch& stopwatch) const;
