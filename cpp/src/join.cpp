@@ -39,6 +39,20 @@ Join::Join(Team& team, const KernelSet& kernels, const Population& rows,
     space_ = score_space(metric, std::max(rows_->largest_norm2(), cols_->largest_norm2()));
 }
 
+Join::Join(Team& team, const Join& other)
+    : team_(team),
+      kernels_(other.kernels_),
+      population_(other.population_),
+      metric_(other.metric_),
+      packing_budget_(other.packing_budget_),
+      self_join_(other.self_join_),
+      space_(other.space_),
+      rows_(other.rows_),
+      cols_(other.cols_),
+      row_operands_{other.row_operands_[0], other.row_operands_[1]},
+      col_operands_{other.col_operands_[0], other.col_operands_[1]},
+      decided_(other.decided_) {}
+
 Join Join::narrowed(std::span<const std::int64_t> rows) const {
     Join join(*this);
     join.rows_ = measured(team_, kernels_, population_, rows);
@@ -49,7 +63,7 @@ Join Join::narrowed(std::span<const std::int64_t> rows) const {
 
 void Join::describe(Report& report, const Stopwatch& stopwatch) const {
     report.zero_rows = cols_->zero_rows() + (self_join_ ? 0 : rows_->zero_rows());
-    report.pairs_considered = rows_->size() * (cols_->size() - (self_join_ ? 1 : 0));
+    report.pairs_considered = rows_->size() * candidates();
     report.pairs_decided = decided_;
     report.seconds = stopwatch.seconds();
     report.threads = team_.size();

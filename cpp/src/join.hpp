@@ -49,6 +49,9 @@ public:
          const std::optional<std::span<const std::int64_t>>& subset, Metric metric,
          std::int64_t packing_budget);
 
+    // The same sides, measured and packed as they are, for the questions of a later team.
+    Join(Team& team, const Join& other);
+
     // The same columns (not measured or packed again), and only these of the rows.
     Join narrowed(std::span<const std::int64_t> rows) const;
 
@@ -61,6 +64,9 @@ public:
     double score_error() const {
         return kernels_.fine.format == Format::bfloat16_pair ? 0x1p-19 : 0x1p-22;
     }
+
+    // The candidates of each row, whatever their labels.
+    std::int64_t candidates() const { return cols_->size() - (self_join_ ? 1 : 0); }
 
     // The first k candidates of every row by distance, among those within the row's range (all, if
     // `ranges` is empty). Nearest: ascending (d, index); farthest: ascending (−d, index).
@@ -106,8 +112,14 @@ public:
     // Distances of single pairs, for one worker.
     ExactDistance exact_distance() const { return {*rows_, *cols_, kernels_, metric_}; }
 
-    // Counts the work of a join narrowed from this one, or of a worker, as this one's.
-    void include(const Join& narrowed) { decided_ += narrowed.decided_; }
+    // Counts the work of a join narrowed from this one, or of a worker, as this one's; and keeps
+    // the columns that the join packed for the next one.
+    void include(const Join& narrowed) {
+        decided_ += narrowed.decided_;
+        for (int i = 0; i < 2; ++i) {
+            if (!col_operands_[i]) col_operands_[i] = narrowed.col_operands_[i];
+        }
+    }
     void include(const ExactDistance& distance) { decided_ += distance.decided(); }
 
     // Fills in what the report says of the work done.

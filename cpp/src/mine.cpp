@@ -3,11 +3,11 @@
 #include <atomic>
 #include <cmath>
 #include <limits>
-#include <numeric>
 #include <utility>
 
 #include "join.hpp"
 #include "kernels/dispatch.hpp"
+#include "selection.hpp"
 
 namespace tripletmine {
 namespace {
@@ -15,62 +15,55 @@ namespace {
 constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr Range no_range{infinity, -infinity};
 
-// What is held for the pairs of a block of anchors, where every positive or every negative counts.
-constexpr std::int64_t block_bytes = 32 * 1024 * 1024;
+// What is held of the choices of a batch of anchors: where every positive or every negative counts,
+// and where none does but mine's result is to come in blocks.
+constexpr double batch_bytes = 32.0 * 1024 * 1024;
+constexpr double large_batch_bytes = 512.0 * 1024 * 1024;
 
-// The triplets of the anchors of one join, appended to a result.
+bool expands(const MineOptions& options) {
+    return options.positive == Strategy::all || options.negative == Strategy::all;
+}
+
+// Whether every positive has negatives of its own, not those of its anchor.
+bool chooses_per_pair(const MineOptions& options) {
+    return options.positive == Strategy::all &&
+           (options.negative == Strategy::semihard || options.negative == Strategy::random);
+}
+
+// Enough ranks for the window, and never more than there are candidates.
+std::int64_t ranks_of(const MineOptions& options, std::int64_t candidates) {
+    return options.range_min >= candidates
+               ? candidates
+               : std::min(candidates, options.range_min + options.num_negatives);
+}
+
+// Puts the questions of one call to a join.
 class Miner {
 public:
     Miner(Team& team, Join& join, const MineOptions& options)
-        : team_(team), join_(join), options_(options) {}
+        : team_(team), join_(join), options_(options), chosen_(options) {}
 
-    void run(Mined& mined) {
-        choose();
-        append(mined);
-    }
-    bool count_first(Mined& mined);
+    // What is chosen for the anchors of the join.
+    Selection choose();
+
+    // Where every negative counts, there may be far more triplets than can be held: counts them
+    // only, without a choice.
+    std::int64_t count();
 
 private:
-    void choose();
     void choose_positives();
     Choice ask(Join& join, Relation relation, Strategy strategy, std::int64_t k,
                const Range& range) const;
     void choose_semihard_negatives();
     void choose_semihard_positives();
     void fall_back();
-    void append(Mined& mined);
-    void count_anchors(Report& report) const;
 
-    // Enough ranks for the window, and never more than there are candidates.
-    std::int64_t ranks() const {
-        const std::int64_t most = join_.cols().size();
-        return options_.range_min >= most
-                   ? most
-                   : std::min(most, options_.range_min + options_.num_negatives);
-    }
-    std::span<const Candidate> window(std::span<const Candidate> ranked) const {
-        if (options_.negative == Strategy::all) return ranked;
-        return ranked.subspan(std::min<std::size_t>(ranked.size(), options_.range_min));
-    }
-    bool falls_back(std::int64_t position, std::int64_t i) const {
-        return !fallbacks_.counts.empty() && own_negatives(position, i).empty();
-    }
-    std::span<const Candidate> own_negatives(std::int64_t position, std::int64_t i) const {
-        return negatives_.of(per_pair_ ? positives_.begins[position] + i : position);
-    }
-    // The negatives of an anchor's i-th positive.
-    std::span<const Candidate> negatives(std::int64_t position, std::int64_t i) const {
-        return window(falls_back(position, i) ? fallbacks_.of(position)
-                                              : own_negatives(position, i));
-    }
-    bool wanted(double d_ap, double d_an) const;
+    std::int64_t ranks() const { return ranks_of(options_, join_.cols().size()); }
 
     Team& team_;
     Join& join_;
     const MineOptions& options_;
-    Choice positives_, negatives_;
-    bool per_pair_ = false;  // negatives_ has an entry for each pair, not for each anchor
-    Choice fallbacks_;       // by anchor; empty unless some anchor needs one
+    Selection chosen_;
 };
 
 Choice Miner::ask(Join& join, Relation relation, Strategy strategy, std::int64_t k,
@@ -85,43 +78,46 @@ Choice Miner::ask(Join& join, Relation relation, Strategy strategy, std::int64_t
 
 void Miner::choose_positives() {
     if (options_.positive == Strategy::all) {
-        positives_ = join_.list_positives(options_.positive_range);
+        chosen_.positives = join_.list_positives(options_.positive_range);
     } else if (options_.positive != Strategy::semihard) {
-        positives_ = ask(join_, Relation::positives, options_.positive, 1, options_.positive_range);
+        chosen_.positives =
+            ask(join_, Relation::positives, options_.positive, 1, options_.positive_range);
     }
 }
 
-void Miner::choose() {
+Selection Miner::choose() {
     choose_positives();
-    per_pair_ = options_.positive == Strategy::all &&
-                (options_.negative == Strategy::semihard || options_.negative == Strategy::random);
+    chosen_.per_pair = chooses_per_pair(options_);
     if (options_.negative == Strategy::semihard) {
         choose_semihard_negatives();
     } else if (options_.negative == Strategy::all) {
-        negatives_ = join_.list_negatives(options_.negative_range);
-    } else if (per_pair_) {
-        negatives_ = join_.draw(Relation::negatives, ranks(), options_.negative_range,
-                                options_.seed, &positives_);
+        chosen_.negatives = join_.list_negatives(options_.negative_range);
+    } else if (chosen_.per_pair) {
+        chosen_.negatives = join_.draw(Relation::negatives, ranks(), options_.negative_range,
+                                       options_.seed, &chosen_.positives);
     } else {
-        negatives_ =
+        chosen_.negatives =
             ask(join_, Relation::negatives, options_.negative, ranks(), options_.negative_range);
     }
     if (options_.positive == Strategy::semihard) choose_semihard_positives();
+    chosen_.number(team_, join_.rows());
+    return std::move(chosen_);
 }
 
 // Semi-hard: the nearest negatives strictly farther than the positive.
 void Miner::choose_semihard_negatives() {
-    if (per_pair_) {
-        negatives_ = join_.succeed(positives_, ranks(), options_.negative_range);
+    if (chosen_.per_pair) {
+        chosen_.negatives = join_.succeed(chosen_.positives, ranks(), options_.negative_range);
     } else {
         std::vector<Range> ranges(static_cast<std::size_t>(join_.rows().size()), no_range);
         for (std::int64_t p = 0; p < join_.rows().size(); ++p) {
-            if (positives_.of(p).empty()) continue;
-            const double above = std::nextafter(positives_.of(p)[0].distance, infinity);
+            if (chosen_.positives.of(p).empty()) continue;
+            const double above = std::nextafter(chosen_.positives.of(p)[0].distance, infinity);
             ranges[p] = {std::max(above, options_.negative_range.low),
                          options_.negative_range.high};
         }
-        negatives_ = join_.rank(Relation::negatives, Sign::nearest, ranks(), std::move(ranges));
+        chosen_.negatives =
+            join_.rank(Relation::negatives, Sign::nearest, ranks(), std::move(ranges));
     }
     if (options_.fallback != Fallback::drop) fall_back();
 }
@@ -131,9 +127,10 @@ void Miner::choose_semihard_negatives() {
 void Miner::fall_back() {
     std::vector<std::int64_t> rows, positions;
     for (std::int64_t p = 0; p < join_.rows().size(); ++p) {
-        const auto count = static_cast<std::int64_t>(positives_.of(p).size());
+        const auto count = static_cast<std::int64_t>(chosen_.positives.of(p).size());
         bool needed = false;
-        for (std::int64_t i = 0; i < count; ++i) needed = needed || own_negatives(p, i).empty();
+        for (std::int64_t i = 0; i < count; ++i)
+            needed = needed || chosen_.own_negatives(p, i).empty();
         if (!needed) continue;
         positions.push_back(p);
         rows.push_back(join_.rows().row(p));
@@ -142,115 +139,33 @@ void Miner::fall_back() {
     // Positions are in class order, and so are those of the narrowed join: entry i is positions[i].
     Join narrowed = join_.narrowed(rows);
     const Strategy strategy = options_.fallback == Fallback::easy ? Strategy::easy : Strategy::hard;
-    fallbacks_ = ask(narrowed, Relation::negatives, strategy, ranks(), options_.negative_range);
+    chosen_.fallbacks =
+        ask(narrowed, Relation::negatives, strategy, ranks(), options_.negative_range);
     join_.include(narrowed);
     std::vector<std::int64_t> begins(static_cast<std::size_t>(join_.rows().size()));
     std::vector<std::int64_t> counts(begins.size());
     for (std::size_t i = 0; i < positions.size(); ++i) {
-        begins[static_cast<std::size_t>(positions[i])] = fallbacks_.begins[i];
-        counts[static_cast<std::size_t>(positions[i])] = fallbacks_.counts[i];
+        begins[static_cast<std::size_t>(positions[i])] = chosen_.fallbacks.begins[i];
+        counts[static_cast<std::size_t>(positions[i])] = chosen_.fallbacks.counts[i];
     }
-    fallbacks_.begins = std::move(begins);
-    fallbacks_.counts = std::move(counts);
+    chosen_.fallbacks.begins = std::move(begins);
+    chosen_.fallbacks.counts = std::move(counts);
 }
 
 // Semi-hard positives: the farthest one strictly nearer than every chosen negative.
 void Miner::choose_semihard_positives() {
     std::vector<Range> ranges(static_cast<std::size_t>(join_.rows().size()), no_range);
     for (std::int64_t p = 0; p < join_.rows().size(); ++p) {
-        const auto chosen = window(negatives_.of(p));
+        const auto chosen = chosen_.window(chosen_.negatives.of(p));
         if (chosen.empty()) continue;
         const double nearest = std::min(chosen.front().distance, chosen.back().distance);
         const double below = std::nextafter(nearest, -infinity);
         ranges[p] = {options_.positive_range.low, std::min(below, options_.positive_range.high)};
     }
-    positives_ = join_.rank(Relation::positives, Sign::farthest, 1, std::move(ranges));
+    chosen_.positives = join_.rank(Relation::positives, Sign::farthest, 1, std::move(ranges));
 }
 
-bool Miner::wanted(double d_ap, double d_an) const {
-    const double t = d_an - d_ap;
-    switch (options_.type) {
-        case TripletType::hard:
-            return t <= 0.0;
-        case TripletType::semihard:
-            return t > 0.0 && t <= *options_.margin;
-        case TripletType::easy:
-            return t > *options_.margin;
-        case TripletType::all:
-            break;
-    }
-    return !options_.margin || t <= *options_.margin;
-}
-
-// Appends the triplets, anchors ascending: counted first, then written to their places. Once there
-// are more than max_triplets in all they are only counted.
-void Miner::append(Mined& mined) {
-    const Dataset& anchors = join_.rows();
-    count_anchors(mined.report);
-    const auto visit = [&](std::int64_t p, auto emit) {
-        const auto positives = positives_.of(p);
-        for (std::size_t i = 0; i < positives.size(); ++i) {
-            const auto number = static_cast<std::int64_t>(i);
-            for (const Candidate& negative : negatives(p, number)) {
-                if (wanted(positives[i].distance, negative.distance)) {
-                    emit(number, positives[i], negative);
-                }
-            }
-        }
-    };
-    std::vector<std::int64_t> places(static_cast<std::size_t>(anchors.size()));
-    team_.for_each(anchors.size(), [&](std::int64_t p, int worker) {
-        team_.poll(worker);
-        std::int64_t count = 0;
-        visit(p, [&](std::int64_t, const Candidate&, const Candidate&) { ++count; });
-        places[static_cast<std::size_t>(p)] = count;
-    });
-    std::vector<std::int64_t> by_row(places.size());
-    std::iota(by_row.begin(), by_row.end(), std::int64_t{0});
-    std::sort(by_row.begin(), by_row.end(),
-              [&](std::int64_t a, std::int64_t b) { return anchors.row(a) < anchors.row(b); });
-    for (const std::int64_t p : by_row) {
-        mined.count += std::exchange(places[static_cast<std::size_t>(p)], mined.count);
-    }
-    if (mined.count > options_.max_triplets) {
-        mined.clear();
-        return;
-    }
-    mined.resize(mined.count);
-    team_.for_each(anchors.size(), [&](std::int64_t p, int worker) {
-        team_.poll(worker);
-        auto place = static_cast<std::size_t>(places[static_cast<std::size_t>(p)]);
-        visit(p, [&](std::int64_t i, const Candidate& positive, const Candidate& negative) {
-            mined.anchors[place] = anchors.row(p);
-            mined.positives[place] = positive.row;
-            mined.negatives[place] = negative.row;
-            mined.d_ap[place] = positive.distance;
-            mined.d_an[place] = negative.distance;
-            mined.fell_back[place] = falls_back(p, i);
-            ++place;
-        });
-    });
-}
-
-void Miner::count_anchors(Report& report) const {
-    const bool of_anchor = !per_pair_ && options_.negative != Strategy::semihard;
-    for (std::int64_t p = 0; p < join_.rows().size(); ++p) {
-        const auto count = static_cast<std::int64_t>(positives_.of(p).size());
-        bool with_negative = of_anchor && !window(negatives_.of(p)).empty();
-        for (std::int64_t i = 0; i < count; ++i) {
-            const bool found = !negatives(p, i).empty();
-            with_negative = with_negative || found;
-            report.fell_back += found && falls_back(p, i);
-        }
-        report.anchors_without_positive += count == 0;
-        report.anchors_without_negative += !with_negative;
-    }
-    report.anchors += join_.rows().size();
-}
-
-// Where every negative counts, there may be far more triplets than can be held: counts them first.
-// Returns whether there are at most max_triplets.
-bool Miner::count_first(Mined& mined) {
+std::int64_t Miner::count() {
     choose_positives();
     const Range& range = options_.negative_range;
     const double below_range = std::nextafter(range.low, -infinity);
@@ -263,7 +178,7 @@ bool Miner::count_first(Mined& mined) {
     join_.count_negatives(
         [&](std::int64_t p) {
             std::vector<double> thresholds{below_range, range.high};
-            for (const Candidate& positive : positives_.of(p)) {
+            for (const Candidate& positive : chosen_.positives.of(p)) {
                 thresholds.push_back(hard_reach(positive.distance));
                 thresholds.push_back(loss_reach(positive.distance));
             }
@@ -274,7 +189,7 @@ bool Miner::count_first(Mined& mined) {
             const auto within = [&](double distance) {
                 return std::max<std::int64_t>(0, counts.within(distance).count - below);
             };
-            for (const Candidate& positive : positives_.of(p)) {
+            for (const Candidate& positive : chosen_.positives.of(p)) {
                 const std::int64_t hard = within(hard_reach(positive.distance));
                 const std::int64_t with_loss = within(loss_reach(positive.distance));
                 switch (options_.type) {
@@ -293,8 +208,7 @@ bool Miner::count_first(Mined& mined) {
                 }
             }
         });
-    mined.count += total;
-    return mined.count <= options_.max_triplets;
+    return total;
 }
 
 // With every negative: the triplets that the labels alone allow, at most. Otherwise 0, not asked.
@@ -308,6 +222,77 @@ double most_triplets(const Join& join, const MineOptions& options) {
     }
     return most;
 }
+
+// Batches of anchors whose choices (or, to count them, whose positives alone) may be held together.
+std::vector<std::vector<std::int64_t>> batches(const Join& join, const MineOptions& options,
+                                               bool counting = false) {
+    const auto cols = static_cast<double>(join.cols().size());
+    const double ranks = 16.0 * static_cast<double>(ranks_of(options, join.cols().size()));
+    const double of_negatives = options.negative == Strategy::all && !counting ? 24.0 * cols : 0.0;
+    const double of_anchor = 128.0 + ranks + of_negatives;
+    const double of_pair = options.positive != Strategy::all ? 0.0
+                           : chooses_per_pair(options)       ? 48.0 + ranks
+                                                             : 48.0;
+    const double bytes = expands(options) ? batch_bytes : large_batch_bytes;
+    return join.blocks([&](std::int64_t positives) {
+        return (of_anchor + static_cast<double>(positives) * of_pair) / bytes;
+    });
+}
+
+// Whether the triplets are at most max_triplets; else their count is in `mined`. Where every
+// negative counts there may be far more than can be held: there they are counted before any is
+// listed.
+bool fits(Team& team, Join& join, const MineOptions& options, Mined& mined) {
+    const auto most = static_cast<double>(options.max_triplets);
+    if (most_triplets(join, options) <= most) return true;
+    for (const std::vector<std::int64_t>& batch : batches(join, options, true)) {
+        Join narrowed = join.narrowed(batch);
+        mined.count += Miner(team, narrowed, options).count();
+        join.include(narrowed);
+    }
+    if (mined.count > options.max_triplets) return false;
+    mined.count = 0;
+    return true;
+}
+
+// Appends a selection. Once there are more than max_triplets in all they are only counted.
+void append(Team& team, const Selection& selection, const MineOptions& options, Mined& mined) {
+    selection.report({0, selection.anchors()}, mined.report);
+    mined.count += selection.triplets();
+    if (mined.count > options.max_triplets) {
+        mined.clear();
+    } else {
+        selection.list(team, {0, selection.triplets()}, mined);
+    }
+}
+
+// The progress of a whole call whose anchors are taken in batches: how much work a batch is, its
+// team learns only as it goes.
+class Progress final : public Monitor {
+public:
+    explicit Progress(Monitor* whole) : whole_(whole) {}
+
+    void expect(double pairs) { in_all_ = pairs; }
+    void begin(double pairs) {
+        finished_ += batch_;
+        batch_ = pairs;
+        begun_ = expected_;
+    }
+    void start_team() { begun_ = expected_ = 0.0; }
+
+    void tick(double pairs_done, double pairs_in_all) override {
+        expected_ = pairs_in_all;
+        const double work = pairs_in_all - begun_;
+        const double part = work > 0.0 ? std::clamp((pairs_done - begun_) / work, 0.0, 1.0) : 0.0;
+        shown_ = std::max(shown_, finished_ + part * batch_);
+        if (whole_ != nullptr) whole_->tick(shown_, in_all_);
+    }
+
+private:
+    Monitor* whole_;
+    double in_all_ = 0.0, finished_ = 0.0, batch_ = 0.0, shown_ = 0.0;
+    double begun_ = 0.0, expected_ = 0.0;  // of the team's work
+};
 
 }  // namespace
 
@@ -333,36 +318,112 @@ Mined mine(const Population& embeddings, const std::optional<Population>& refere
         const Stopwatch stopwatch;
         Join join(team, kernels, embeddings, references, anchors, options.metric,
                   execution.packing_budget);
-        if (options.positive != Strategy::all && options.negative != Strategy::all) {
-            Miner(team, join, options).run(mined);
-        } else {
-            const auto in_blocks = [&](auto load, auto work) {
-                for (const std::vector<std::int64_t>& block : join.blocks(load)) {
-                    Join narrowed = join.narrowed(block);
-                    Miner miner(team, narrowed, options);
-                    work(miner);
-                    join.include(narrowed);
-                }
-            };
-            const auto cols = static_cast<double>(join.cols().size());
-            const double of_pair =
-                48.0 + 16.0 * std::min(static_cast<double>(options.num_negatives), cols);
-            const auto of_pairs = [&](std::int64_t positives) {
-                return static_cast<double>(positives) * of_pair / block_bytes;
-            };
-            bool fits = true;
-            if (most_triplets(join, options) > static_cast<double>(options.max_triplets)) {
-                in_blocks(of_pairs, [&](Miner& miner) { fits = miner.count_first(mined); });
-                if (fits) mined.count = 0;
-            }
-            if (fits) {
-                const double of_anchor =
-                    options.negative == Strategy::all ? 24.0 * cols / block_bytes : 0.0;
-                in_blocks([&](std::int64_t positives) { return of_pairs(positives) + of_anchor; },
-                          [&](Miner& miner) { miner.run(mined); });
+        if (!expands(options)) {
+            append(team, Miner(team, join, options).choose(), options, mined);
+        } else if (fits(team, join, options, mined)) {
+            for (const std::vector<std::int64_t>& batch : batches(join, options)) {
+                Join narrowed = join.narrowed(batch);
+                append(team, Miner(team, narrowed, options).choose(), options, mined);
+                join.include(narrowed);
             }
         }
         join.describe(mined.report, stopwatch);
+    });
+    return mined;
+}
+
+struct BlockMiner::State {
+    State(const MineOptions& mine_options, const Execution& how)
+        : kernels(choose_kernels(how.instruction_set)),
+          options(mine_options),
+          n_threads(how.n_threads),
+          progress(how.monitor) {}
+
+    const KernelSet& kernels;
+    MineOptions options;
+    int n_threads;
+    Progress progress;
+    std::optional<Join> join;  // of a team that has gone: each call makes its own of it
+    std::vector<std::vector<std::int64_t>> batches;
+    std::size_t next_batch = 0;
+    std::optional<Selection> selection;     // of the batch at hand
+    std::int64_t listed = 0, reported = 0;  // triplets and anchors of it that are in a block
+    std::int64_t decided = 0;
+    double seconds = 0.0;  // that no block has reported yet
+    bool finished = false;
+
+    void select(Team& team, Join& whole);
+    void fill(Team& team, Join& whole, Mined& mined);
+};
+
+BlockMiner::BlockMiner(const Population& embeddings, const std::optional<Population>& references,
+                       const std::optional<std::span<const std::int64_t>>& anchors,
+                       const MineOptions& options, const Execution& execution)
+    : state_(std::make_unique<State>(options, execution)) {
+    State& state = *state_;
+    run_team(state.n_threads, &state.progress, [&](Team& team) {
+        const Stopwatch stopwatch;
+        state.join.emplace(team, state.kernels, embeddings, references, anchors, options.metric,
+                           execution.packing_budget);
+        state.batches = batches(*state.join, options);
+        state.progress.expect(static_cast<double>(state.join->rows().size()) *
+                              static_cast<double>(state.join->candidates()));
+        state.seconds = stopwatch.seconds();
+    });
+}
+
+BlockMiner::~BlockMiner() = default;
+
+// Chooses for the next batch.
+void BlockMiner::State::select(Team& team, Join& whole) {
+    const std::vector<std::int64_t>& batch = batches[next_batch++];
+    progress.begin(static_cast<double>(batch.size()) * static_cast<double>(whole.candidates()));
+    if (batches.size() == 1 && !expands(options)) {
+        selection.emplace(Miner(team, whole, options).choose());
+    } else {
+        Join narrowed = whole.narrowed(batch);
+        selection.emplace(Miner(team, narrowed, options).choose());
+        whole.include(narrowed);
+    }
+    listed = reported = 0;
+}
+
+// Lists until the block is full and a triplet waits for the next one, or there are no more.
+void BlockMiner::State::fill(Team& team, Join& whole, Mined& mined) {
+    for (;;) {
+        if (!selection) {
+            finished = next_batch == batches.size();
+            if (finished) return;
+            select(team, whole);
+        }
+        const std::int64_t left = selection->triplets() - listed;
+        const std::int64_t taken = std::min(left, options.max_triplets - mined.count);
+        if (left > 0 && taken == 0) return;
+        selection->list(team, {listed, listed + taken}, mined);
+        listed += taken;
+        mined.count += taken;
+        const std::int64_t within = selection->anchors_within(listed);
+        selection->report({reported, within}, mined.report);
+        reported = within;
+        if (taken == left) selection.reset();
+    }
+}
+
+std::optional<Mined> BlockMiner::next() {
+    State& state = *state_;
+    if (state.finished) return std::nullopt;
+    Mined mined;
+    state.progress.start_team();
+    run_team(state.n_threads, &state.progress, [&](Team& team) {
+        const Stopwatch stopwatch;
+        Join join(team, *state.join);
+        state.fill(team, join, mined);
+        state.join.emplace(team, join);  // with what was packed meanwhile
+        Report& report = mined.report;
+        join.describe(report, stopwatch);
+        report.pairs_considered = report.anchors * join.candidates();
+        report.pairs_decided -= std::exchange(state.decided, report.pairs_decided);
+        report.seconds += std::exchange(state.seconds, 0.0);
     });
     return mined;
 }

@@ -7,15 +7,17 @@ The way of the data::
                     error ends     Selector → results
                     here
 
-``mine`` selects triplets, ``mine_negatives`` negatives for known positives; ``nearest`` and
-``pairwise_distances`` are the building blocks, and ``reference`` answers the same calls in plain
-NumPy: it is the definition that the core is tested against. Every answer equals the float64
+``mine`` selects triplets, ``mine_blocks`` as many as memory does not hold, ``mine_negatives``
+negatives for known positives, ``sample`` triplets at random; ``census`` counts them. ``nearest``
+and ``pairwise_distances`` are the building blocks, and ``reference`` answers the same calls in
+plain NumPy: it is the definition that the core is tested against. Every answer equals the float64
 definition in ``docs/semantics.md``, for any number of threads and any instruction set.
 """
 
 from importlib.metadata import version as _version
 
 from tripletmine import reference
+from tripletmine._blocks import mine_blocks
 from tripletmine._census import Census, census
 from tripletmine._distances import nearest, pairwise_distances
 from tripletmine._mine import mine
@@ -37,6 +39,7 @@ __all__ = [
     "census",
     "instruction_sets",
     "mine",
+    "mine_blocks",
     "mine_negatives",
     "nearest",
     "pairwise_distances",

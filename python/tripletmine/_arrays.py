@@ -86,7 +86,10 @@ def anchors(value: Any, length: int) -> Int64s | None:
     if value is None:
         return None
     if isinstance(value, slice):
-        rows = np.arange(length, dtype=np.int64)[value]
+        try:
+            rows = np.arange(length, dtype=np.int64)[value]
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"anchors: found {value!r}, expected a slice ({error})") from None
         rows.sort()
     else:
         array = _as_array("anchors", value)
@@ -214,6 +217,8 @@ def _owner(begins: Int64s, entry: int) -> int:
 
 def _as_array(name: str, value: Any) -> Array:
     """Anything with ``__array__`` or, on the CPU, DLPack; torch tensors without a copy."""
+    if np.ma.is_masked(value):
+        raise ValueError(f"{name}: found a masked array with masked entries, expected none")
     if hasattr(value, "detach"):  # a torch tensor, which may want a gradient
         value = value.detach()
     try:
@@ -260,20 +265,53 @@ def _label_array(name: str, value: Any, length: int) -> Array:
             "or strings"
         )
     if kind == "S":
-        return array.astype(object).astype(str) if array.size else array.astype(str)
+        return _decoded(name, array)
     if kind in "OT":
-        objects = array.astype(object)
-        for i, entry in enumerate(objects):
-            if not isinstance(entry, str):
-                wrong = ValueError if entry is None or entry != entry else TypeError
-                raise wrong(
-                    f"{name}: found {entry!r} ({type(entry).__name__}) at entry {i}, expected "
-                    "integers or strings"
-                )
-        return objects
+        return _of_one_kind(name, array.astype(object))
+    if kind == "U" and isinstance(value, (list, tuple)):  # NumPy made strings of the others, too
+        return _of_one_kind(name, np.array(value, dtype=object))
     if kind == "U":
         return array
     raise TypeError(f"{name}: found an array of {array.dtype}, expected integers or strings")
+
+
+def _decoded(name: str, array: Array) -> Array:
+    try:
+        return np.char.decode(array, "utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{name}: found bytes that are not UTF-8 ({error}), expected integers or strings"
+        ) from error
+
+
+def _of_one_kind(name: str, objects: Array) -> Array:
+    """Return Python objects that are all strings, or all integers, as such labels."""
+    kinds = (str, int, np.integer)
+    first: type = str if len(objects) and isinstance(objects[0], str) else int
+    for i, entry in enumerate(objects):
+        if isinstance(entry, kinds) and isinstance(entry, str) == (first is str):
+            continue
+        found = f"{name}: found {entry!r} ({type(entry).__name__}) at entry {i}"
+        if isinstance(entry, kinds):
+            raise TypeError(f"{found} after {objects[0]!r}, expected integers only or strings only")
+        raise (ValueError if _is_missing(entry) else TypeError)(
+            f"{found}, expected integers or strings"
+        )
+    if first is str:
+        return objects
+    try:
+        return objects.astype(np.int64)
+    except OverflowError:
+        wide = next(entry for entry in objects if not -(2**63) <= entry < 2**63)
+        raise ValueError(f"{name}: found {wide}, expected integers below 2**63") from None
+
+
+def _is_missing(entry: Any) -> bool:
+    """Whether an object is None, NaN or pandas' NA."""
+    try:
+        return entry is None or bool(entry != entry)
+    except TypeError:  # NA is neither equal to itself nor not
+        return True
 
 
 def _numbered(arrays: list[Array]) -> list[Int64s]:

@@ -10,36 +10,40 @@ _Float64s = npt.NDArray[np.float64]
 _Bytes = npt.NDArray[np.uint8]
 _Progress = Callable[[int, int], object] | None
 
-def mine(
-    *,
-    embeddings: _Matrix,
-    labels: _Int64s,
-    ref_emb: _Matrix | None,
-    ref_labels: _Int64s | None,
-    pos_strategy: str,
-    neg_strategy: str,
-    metric: str,
-    margin: float | None,
-    type_of_triplets: str,
-    fallback: str,
-    num_negatives: int,
-    range_min: int,
-    pos_range: tuple[float, float],
-    neg_range: tuple[float, float],
-    groups: _Int64s | None,
-    ref_groups: _Int64s | None,
-    anchors: _Int64s | None,
-    max_triplets: int,
-    seed: int,
-    n_threads: int,
-    progress: _Progress,
-    isa: str,
-    packing_budget: int,
-) -> tuple[
-    int,
-    tuple[_Int64s, _Int64s, _Int64s, _Float64s, _Float64s, _Bytes] | None,
-    dict[str, Any],
-]: ...
+_Columns = tuple[_Int64s, _Int64s, _Int64s, _Float64s, _Float64s, _Bytes]
+
+class Mining:
+    def __init__(
+        self,
+        *,
+        embeddings: _Matrix,
+        labels: _Int64s,
+        ref_emb: _Matrix | None,
+        ref_labels: _Int64s | None,
+        pos_strategy: str,
+        neg_strategy: str,
+        metric: str,
+        margin: float | None,
+        type_of_triplets: str,
+        fallback: str,
+        num_negatives: int,
+        range_min: int,
+        pos_range: tuple[float, float],
+        neg_range: tuple[float, float],
+        groups: _Int64s | None,
+        ref_groups: _Int64s | None,
+        anchors: _Int64s | None,
+        max_triplets: int,
+        seed: int,
+        n_threads: int,
+        progress: _Progress,
+        isa: str,
+        packing_budget: int,
+    ) -> None: ...
+    def all(self) -> tuple[int, _Columns | None, dict[str, Any]]: ...
+    def start(self) -> None: ...
+    def next(self) -> tuple[int, _Columns, dict[str, Any]] | None: ...
+
 def mine_negatives(
     *,
     queries: _Matrix,

@@ -15,7 +15,7 @@ from tripletmine._arguments import MineArguments, mine_arguments
 from tripletmine._options import Fallback, Metric, NegStrategy, PosStrategy, TripletType
 from tripletmine._results import MiningReport, Triplets, concatenated
 
-_TRIPLET_BYTES = 41  # three int64, two float64, one bool
+TRIPLET_BYTES = 41  # three int64, two float64, one bool
 _CANDIDATE_BYTES = 16  # what the selection holds for each rank of each anchor
 _UNLIMITED = 2**62
 
@@ -159,7 +159,7 @@ def mine(
     # A result that cannot fit is refused, before the work where the labels say how large it is.
     free = _memory.available()
     if limit is None:
-        limit = free // 4 // _TRIPLET_BYTES
+        limit = free // 4 // TRIPLET_BYTES
     if _is_unfiltered(arguments):
         _checked(most_triplets(arguments), limit, None)
     if _expands(arguments):  # taken in blocks by the core
@@ -176,9 +176,9 @@ def _expands(arguments: MineArguments) -> bool:
 def _bytes_held(arguments: MineArguments) -> int:
     """Return what selection and result may take, roughly and at most."""
     if _expands(arguments):
-        return most_triplets(arguments) * _TRIPLET_BYTES
+        return most_triplets(arguments) * TRIPLET_BYTES
     ranks = min(arguments.range_min + arguments.num_negatives, arguments.n_candidates)
-    per_anchor = ranks * _CANDIDATE_BYTES + min(ranks, arguments.num_negatives) * _TRIPLET_BYTES
+    per_anchor = ranks * _CANDIDATE_BYTES + min(ranks, arguments.num_negatives) * TRIPLET_BYTES
     return len(arguments.rows) * per_anchor
 
 
@@ -224,20 +224,43 @@ def most_triplets(arguments: MineArguments) -> int:
     return sum(a * p * n for a, p, n in each)
 
 
-def _call_core(arguments: MineArguments, limit: int) -> tuple[int, Triplets | None]:
+def core_call(arguments: MineArguments, max_triplets: int) -> _core.Mining:
+    """Return the core's call; it has not begun."""
+    _check_selection(arguments)
     options: dict[str, Any] = dict(vars(arguments))
-    options["max_triplets"] = limit
+    options["max_triplets"] = max_triplets
     embeddings = arguments.embeddings
     rows = len(embeddings) + (0 if arguments.ref_emb is None else arguments.n_candidates)
-    count, arrays, report = _core.mine(
+    return _core.Mining(
         **options,
         isa=os.environ.get("TRIPLETMINE_ISA", ""),
         packing_budget=_memory.packing_budget(rows, embeddings.shape[1]),
     )
-    if arrays is None:
-        return count, None
-    anchors, positives, negatives, d_ap, d_an, fell_back = arrays
-    return count, Triplets(
+
+
+def _check_selection(arguments: MineArguments) -> None:
+    """Refuse what memory does not hold for a single anchor: ranks for each of its positives."""
+    ranks = min(arguments.range_min + arguments.num_negatives, arguments.n_candidates)
+    if arguments.pos_strategy != "all" or arguments.neg_strategy not in ("semihard", "random"):
+        return
+    if arguments.n_candidates * ranks * 2 * _CANDIDATE_BYTES <= _memory.SMALL:
+        return
+    candidates = arguments.labels if arguments.ref_labels is None else arguments.ref_labels
+    positives = int(np.unique(candidates, return_counts=True)[1].max())
+    needed = positives * ranks * 2 * _CANDIDATE_BYTES
+    free = _memory.available() // 2
+    if needed > free:
+        raise ValueError(
+            f"num_negatives: found {arguments.num_negatives} after range_min "
+            f"{arguments.range_min}, for which an anchor with {positives} positives takes {needed} "
+            f"bytes, expected at most half of the free memory ({free} bytes)"
+        )
+
+
+def from_core(count: int, columns: Any, report: dict[str, Any]) -> Triplets:
+    """Return the core's answer as a result."""
+    anchors, positives, negatives, d_ap, d_an, fell_back = columns
+    return Triplets(
         anchors=anchors,
         positives=positives,
         negatives=negatives,
@@ -248,11 +271,16 @@ def _call_core(arguments: MineArguments, limit: int) -> tuple[int, Triplets | No
     )
 
 
+def _call_core(arguments: MineArguments, limit: int) -> tuple[int, Triplets | None]:
+    count, columns, report = core_call(arguments, limit).all()
+    return count, None if columns is None else from_core(count, columns, report)
+
+
 def _checked(count: int, limit: int, triplets: Triplets | None) -> Triplets:
     if count > limit:
         raise ValueError(
-            f"max_triplets: found {count} triplets ({count * _TRIPLET_BYTES} bytes), expected at "
-            f"most {limit}; mine a part of the anchors at a time (anchors=slice(start, stop)), or "
-            "raise max_triplets"
+            f"max_triplets: found {count} triplets ({count * TRIPLET_BYTES} bytes), expected at "
+            f"most {limit}; mine_blocks yields them a block at a time, sample draws some of them, "
+            "and max_triplets allows more"
         )
     return triplets  # type: ignore[return-value]

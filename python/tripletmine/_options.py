@@ -125,7 +125,8 @@ def distance_range(name: str, value: Any) -> tuple[float, float]:
     """Return an allowed range ``(low, high)`` of distances; None allows all."""
     if value is None:
         return (-math.inf, math.inf)
-    if isinstance(value, str) or not hasattr(value, "__len__") or len(value) != 2:
+    is_sequence = isinstance(value, (tuple, list)) or hasattr(value, "__array__")
+    if not is_sequence or len(value) != 2:
         raise TypeError(f"{name}: found {value!r}, expected a pair (low, high) or None")
     low, high = real(f"{name}[0]", value[0]), real(f"{name}[1]", value[1])
     if low > high:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -150,9 +151,7 @@ class Triplets:
 
     def to_parquet(self, path: str | PathLike[str]) -> None:
         """Write :meth:`to_arrow` to a Parquet file, whole or not at all."""
-        parquet = import_pyarrow("pyarrow.parquet")
-        with replacing(Path(path)) as temporary:
-            parquet.write_table(self.to_arrow(), temporary)
+        write_parquet(path, [self])
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the arrays and the report to an ``.npz`` file, whole or not at all."""
@@ -190,11 +189,43 @@ _COLUMNS = ("anchors", "positives", "negatives", "d_ap", "d_an", "fell_back")
 
 def concatenated(parts: Sequence[Triplets]) -> Triplets:
     """Return the triplets of consecutive parts of one call as one."""
-    reports = [part.report.as_dict() for part in parts]
-    added = {
-        name: sum(report[name] for report in reports)  # type: ignore[misc]
-        for name in reports[0]
+    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS}
+    return Triplets(**columns, report=_added([part.report for part in parts]))
+
+
+def part_of(triplets: Triplets, entries: slice, report: MiningReport) -> Triplets:
+    """Return some consecutive triplets, with a report of their own."""
+    columns = {name: getattr(triplets, name)[entries] for name in _COLUMNS}
+    return Triplets(**columns, report=report)
+
+
+def write_parquet(path: str | PathLike[str], parts: Iterable[Triplets]) -> MiningReport:
+    """Write consecutive parts, at least one, as one Parquet file, whole or not at all.
+
+    Only one part is held at a time. Returns the report of them all, which is in the file too.
+    """
+    parquet = import_pyarrow("pyarrow.parquet")
+    reports: list[MiningReport] = []
+    with replacing(Path(path)) as temporary, ExitStack() as stack:
+        for part in parts:
+            table = part.to_arrow().replace_schema_metadata()
+            if not reports:
+                # Without Arrow's own copy of the schema, which would hide metadata added later.
+                writer = stack.enter_context(
+                    parquet.ParquetWriter(temporary, table.schema, store_schema=False)
+                )
+            writer.write_table(table)
+            reports.append(part.report)
+        report = _added(reports)
+        writer.add_key_value_metadata({METADATA_KEY: json.dumps(report.as_dict())})
+    return report
+
+
+def _added(reports: Sequence[MiningReport]) -> MiningReport:
+    fields = [report.as_dict() for report in reports]
+    added: dict[str, Any] = {
+        name: sum(report[name] for report in fields)
+        for name in fields[0]
         if name not in ("zero_rows", "threads", "instruction_set")
     }
-    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS}
-    return Triplets(**columns, report=MiningReport(**{**reports[0], **added}))  # type: ignore[arg-type]
+    return dataclasses.replace(reports[0], **added)

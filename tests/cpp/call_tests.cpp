@@ -224,6 +224,10 @@ std::vector<MineCase> mine_cases() {
         c.options.negative_range = {0.5, 3.0};
         c.options.num_negatives = 2;
     });
+    with("all/semihard, easy fallback", S::all, S::semihard,
+         [](MineCase& c) { c.options.fallback = Fallback::easy; });
+    with("all/all, margin", S::all, S::all, [](MineCase& c) { c.options.margin = 0.01; });
+    with("easy/all", S::easy, S::all, as_is);
     return cases;
 }
 
@@ -235,6 +239,39 @@ Mined mine_one(const MineCase& one, Metric metric, const Data& rows, const Data*
     const auto some =
         anchors ? std::optional(std::span<const std::int64_t>(*anchors)) : std::nullopt;
     return mine(rows.labelled(one.grouped), other, some, options, execution);
+}
+
+// The same in blocks, joined again; an empty result where a block has not the size that it must.
+Mined mine_in_blocks(const MineCase& one, Metric metric, const Data& rows, const Data* references,
+                     const std::vector<std::int64_t>* anchors, const Execution& execution) {
+    MineOptions options = one.options;
+    options.metric = metric;
+    options.max_triplets = 37;
+    const auto other = references ? std::optional(references->labelled(one.grouped)) : std::nullopt;
+    const auto some =
+        anchors ? std::optional(std::span<const std::int64_t>(*anchors)) : std::nullopt;
+    BlockMiner miner(rows.labelled(one.grouped), other, some, options, execution);
+    const auto append = [](auto& to, const auto& from) {
+        to.insert(to.end(), from.begin(), from.end());
+    };
+    std::optional<Mined> whole = miner.next();
+    for (std::optional<Mined> block; (block = miner.next());) {
+        if (whole->count % options.max_triplets != 0 || block->count == 0) return {};
+        whole->count += block->count;
+        append(whole->anchors, block->anchors);
+        append(whole->positives, block->positives);
+        append(whole->negatives, block->negatives);
+        append(whole->d_ap, block->d_ap);
+        append(whole->d_an, block->d_an);
+        append(whole->fell_back, block->fell_back);
+        Report &sum = whole->report, &part = block->report;
+        sum.anchors += part.anchors;
+        sum.anchors_without_positive += part.anchors_without_positive;
+        sum.anchors_without_negative += part.anchors_without_negative;
+        sum.fell_back += part.fell_back;
+        sum.pairs_considered += part.pairs_considered;
+    }
+    return std::move(*whole);
 }
 
 // mine, the same in every way: the portable set on one thread is what the others are held to.
@@ -257,6 +294,9 @@ void check_mining(Tally& tally, std::string_view set, const Data& rows, const Da
                                 ": " + std::to_string(found.count) +
                                 " triplets are not portable's " + std::to_string(expected.count));
             }
+            const Mined blocks = mine_in_blocks(one, metric, rows, references, anchors, {2, set});
+            tally.check(same(blocks, expected), std::string("mine in blocks ") + one.name + " on " +
+                                                    rows.name + ", " + std::string(set));
         }
     }
     tally.check(triplets > 0, "mine finds nothing at all on " + rows.name);

@@ -37,6 +37,14 @@ WRONG = {
     "label floats": ([X, Y * 1.0], {}, TypeError, r"labels: .*float64, expected integers or str"),
     "label none": ([X, ["a", None, *"bcde"]], {}, ValueError, r"labels: found None .*entry 1"),
     "label mix": ([X, np.array(["a", 1, *"bcde"], object)], {}, TypeError, r"labels: found 1 \(int"),
+    "label list mix": ([X, ["a", 1, *"bcde"]], {}, TypeError, r"labels: found 1 \(int\) at entry 1 after 'a', expected integers only or"),
+    "label mix of ints": ([X, np.array([0, "a", 1, 2, 3, 4], object)], {}, TypeError, r"labels: found 'a' \(str\) at entry 1 after 0"),
+    "label object nan": ([X, np.array([0, 1, NAN, 0, 1, 2], object)], {}, ValueError, r"labels: found nan \(float\) at entry 2"),
+    "label tuple": ([X, np.array([(1,), *"bcdef"], object)], {}, TypeError, r"labels: found \(1,\) \(tuple\) at entry 0"),
+    "label wide": ([X, [2**70] * 6], {}, ValueError, r"labels: found 1180591620717411303424, expected integers below"),
+    "label bytes": ([X, [b"\xff", *[b"a"] * 5]], {}, ValueError, r"labels: found bytes that are not UTF-8"),
+    "label masked": ([X, np.ma.array(Y, mask=Y == 1)], {}, ValueError, r"labels: found a masked array"),
+    "masked": ([np.ma.array(X, mask=X > 3), Y], {}, ValueError, r"embeddings: found a masked array"),
     "label uint64": ([X, np.full(6, 2**63, "u8")], {}, ValueError, r"labels: found 9223372036854775"),
     "label dates": ([X, Y.astype("M8[D]")], {}, TypeError, r"labels: .*datetime64"),
     # references
@@ -73,6 +81,11 @@ WRONG = {
     "range order": ([X, Y], {"allowed_neg_range": (1, 0)}, ValueError, r"allowed_neg_range: .*low <="),
     "range nan": ([X, Y], {"allowed_pos_range": (0, NAN)}, ValueError, r"allowed_pos_range\[1\]: f"),
     "range kind": ([X, Y], {"allowed_pos_range": 0.5}, TypeError, r"allowed_pos_range: found 0.5"),
+    "range set": ([X, Y], {"allowed_pos_range": {0.0, 1.0}}, TypeError, r"allowed_pos_range: found \{0.0, 1.0\}, expected a pair"),
+    "range dict": ([X, Y], {"allowed_neg_range": {0: 1, 1: 2}}, TypeError, r"allowed_neg_range: found \{0: 1"),
+    "range three": ([X, Y], {"allowed_neg_range": (0, 1, 2)}, TypeError, r"allowed_neg_range: found \(0, 1, 2\)"),
+    "anchors slice": ([X, Y], {"anchors": slice(0.5, 2)}, TypeError, r"anchors: found slice\(0.5, 2, None\)"),
+    "anchors step": ([X, Y], {"anchors": slice(0, 5, 0)}, ValueError, r"anchors: found slice\(0, 5, 0\)"),
     "groups": ([X, Y], {"groups": [1, 2]}, ValueError, r"groups: found 2 entries, expected 6"),
     "ref groups": ([X, Y], {"ref_groups": Y}, ValueError, r"ref_groups: found it without ref_emb"),
     "ref groups only": ([X, Y, X, Y], {"ref_groups": Y}, ValueError, r"ref_groups: .*without groups"),
@@ -236,5 +249,8 @@ def test_results_that_cannot_fit_are_refused_with_the_bytes_needed(monkeypatch):
             x[:1_000_000], np.arange(1_000_000) % 2, pos_strategy="easy", neg_strategy="hard",
             num_negatives=5_000_000,
         )  # fmt: skip
+    for mine in (tripletmine.mine, tripletmine.mine_blocks):
+        with pytest.raises(ValueError, match=r"num_negatives: found 9000 .* takes 1440\d* bytes"):
+            mine(x[:10_000], np.arange(10_000) % 2, pos_strategy="all", num_negatives=9000)
     with pytest.raises(MemoryError, match="out: the distances need 400000000000000 bytes"):
         tripletmine.pairwise_distances(x)

@@ -320,11 +320,54 @@ def test_a_failed_write_keeps_the_old_file(data, monkeypatch, capsys, suffix):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "savez", half)
-    monkeypatch.setattr(pq, "write_table", half)
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", half)
     assert cli.main(["mine", "x.npy", "y.npy", "-o", f"out.{suffix}"]) == 1
     assert capsys.readouterr().err == "tripletmine: error: [Errno 28] No space left on device\n"
     assert (data / f"out.{suffix}").read_text() == "old"
     assert names(data) == [f"out.{suffix}", "x.npy", "y.npy"]
+
+
+def test_parquet_is_written_block_by_block(data, monkeypatch, capsys):
+    """More triplets than a block holds: never whole in memory, and the same file."""
+    options = ["--pos-strategy", "all", "--neg-strategy", "all"]
+    blocks = tripletmine.mine_blocks
+    monkeypatch.setattr(tripletmine, "mine", lambda *_, **__: pytest.fail("mined whole"))
+    monkeypatch.setattr(
+        tripletmine, "mine_blocks", lambda *a, **b: blocks(*a, **b, block_triplets=1000)
+    )
+    assert cli.main(["mine", "x.npy", "y.npy", "-o", "out.parquet", *options]) == 0
+    monkeypatch.undo()
+    monkeypatch.chdir(data)
+    whole = expected(pos_strategy="all", neg_strategy="all")
+    whole.to_parquet("whole.parquet")
+    table = pq.read_table("out.parquet")
+    assert pq.ParquetFile("out.parquet").num_row_groups == -(-len(whole) // 1000)
+    assert table.equals(pq.read_table("whole.parquet"))
+    report = json.loads(table.schema.metadata[b"tripletmine"])
+    own = {"seconds", "pairs_decided"}
+    assert {k: v for k, v in report.items() if k not in own} == {
+        k: v for k, v in whole.report.as_dict().items() if k not in own
+    }
+    assert f"{len(whole):,} triplets written to out.parquet" in capsys.readouterr().out
+
+
+def test_a_limit_is_kept_for_parquet_too(data, capsys):
+    assert cli.main(["mine", "x.npy", "y.npy", "-o", "o.parquet", "--max-triplets", "59"]) == 1
+    assert "max_triplets: found 60 triplets" in capsys.readouterr().err
+    assert cli.main(["mine", "x.npy", "y.npy", "-o", "o.parquet", "--max-triplets", "60"]) == 0
+    assert pq.read_table("o.parquet").num_rows == 60
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_stopped_between_blocks_nothing_is_left(data, monkeypatch, capsys, error):
+    def blocks(*args, **options):
+        yield expected()
+        raise error
+
+    monkeypatch.setattr(tripletmine, "mine_blocks", blocks)
+    assert cli.main(["mine", "x.npy", "y.npy", "-o", "out.parquet"]) in (1, 130)
+    assert capsys.readouterr().out == ""
+    assert names(data) == ["x.npy", "y.npy"]
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,9 @@ def test_ctrl_c_stops_a_call_at_once(n_threads):
         + f"""
 calls = {{
     "mine": lambda: tripletmine.mine(x, labels, neg_strategy="hard", n_threads={n_threads}),
+    "blocks": lambda: list(tripletmine.mine_blocks(x, labels, n_threads={n_threads})),
+    "listing": lambda: [None for _ in tripletmine.mine_blocks(
+        x[:6000], labels[:6000], pos_strategy="all", neg_strategy="all", n_threads={n_threads})],
     "nearest": lambda: tripletmine.nearest(x, n_threads={n_threads}),
     "pairwise": lambda: tripletmine.pairwise_distances(
         x, out=np.lib.format.open_memmap("d.npy", "w+", np.float32, (60_000, 60_000)),
@@ -74,7 +77,8 @@ for name, call in calls.items():
 """
     )
     assert done.stderr == ""
-    assert done.stdout.split() == ["mine", "ok", "nearest", "ok", "pairwise", "ok"]
+    names = ["mine", "blocks", "listing", "nearest", "pairwise"]
+    assert done.stdout.split() == [word for name in names for word in (name, "ok")]
 
 
 def test_the_library_works_after_an_interrupted_call():
@@ -241,6 +245,35 @@ def test_memory_does_not_grow_with_the_square():
     )
     assert done.stdout.startswith("60000 "), done.stderr
     assert int(done.stdout.split()[1]) < 30_000
+
+
+def test_blocks_of_more_triplets_than_memory_holds():
+    """1.6e11 triplets: refused whole, with their number, and no trouble in blocks."""
+    done = run(
+        """
+        import re
+        import numpy as np
+        import tripletmine
+
+        def peak_kib():
+            with open("/proc/self/status") as status:
+                return int(re.search(r"VmHWM:\\s+(\\d+) kB", status.read()).group(1))
+
+        x = np.random.default_rng(0).normal(size=(20_000, 8)).astype(np.float32)
+        labels = np.arange(20_000) % 50
+        every = {"pos_strategy": "all", "neg_strategy": "all"}
+        try:
+            tripletmine.mine(x, labels, **every)
+        except ValueError as error:
+            print(re.search("found ([0-9]+)", str(error)).group(1), "mine_blocks" in str(error))
+        before = peak_kib()
+        for number, block in zip(range(40), tripletmine.mine_blocks(x, labels, **every)):
+            assert len(block) == 2**21
+        print(number, peak_kib() - before)
+        """
+    )
+    assert done.stdout.startswith("156408000000 True\n39 "), done.stderr
+    assert int(done.stdout.split()[-1]) < 400_000
 
 
 def test_a_memory_mapped_file_is_read_without_a_copy(tmp_path):

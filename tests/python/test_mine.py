@@ -6,62 +6,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tripletmine
-from oracle import DIMENSIONS, KINDS, METRICS, SIZES, SUPPORTED, assert_same, rows
+from oracle import KINDS, METRICS, PAIRS, SUPPORTED, assert_same, calls, rows
 from tripletmine import _memory, _options, reference
 
-PAIRS = [
-    (positive, negative)
-    for positive in _options.POS_STRATEGIES
-    for negative in _options.NEG_STRATEGIES
-    if positive != "semihard" or negative in ("hard", "easy")
-]
 thorough = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
-
-@st.composite
-def calls(draw):
-    """Any legal call on small awkward data: positional arguments and options."""
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    kind, d = draw(st.sampled_from(KINDS)), draw(st.sampled_from(DIMENSIONS))
-    n = draw(st.sampled_from(SIZES))
-    classes = draw(st.sampled_from([1, 2, 3, max(1, n // 2), n]))
-    metric = draw(st.sampled_from(METRICS))
-    positive, negative = draw(st.sampled_from(PAIRS))
-    x = rows(kind, n, d, rng)
-    if kind not in ("huge", "tiny", "mixed"):
-        x = x.astype(draw(st.sampled_from(["f2", "f4", "f8"])))
-    args = [x, rng.integers(0, classes, size=n)]
-    options = {
-        "pos_strategy": positive,
-        "neg_strategy": negative,
-        "metric": metric,
-        "fallback": draw(st.sampled_from(_options.FALLBACKS)),
-        "seed": draw(st.integers(0, 2**64 - 1)),
-    }
-    if negative != "all":
-        options["num_negatives"] = draw(st.sampled_from([1, 1, 2, 5, 1000]))
-        options["range_min"] = draw(st.sampled_from([0, 0, 1, 4]))
-    y = x
-    if draw(st.booleans()):
-        m = draw(st.sampled_from(SIZES))
-        y = rows(draw(st.sampled_from([kind, "grid"])), m, d, rng)
-        args += [y, rng.integers(0, classes + 1, size=m)]
-    distances = reference.distance_matrix(x[:1], y, metric).ravel()
-    for role in ("pos", "neg"):
-        if draw(st.integers(0, 3)) == 0:  # bounds that are hit exactly
-            low, high = sorted(rng.choice(distances, 2).tolist())
-            options[f"allowed_{role}_range"] = (low, high)
-    if draw(st.booleans()):
-        options["groups"] = rng.integers(0, max(2, n // 3), size=n)
-        if len(args) > 2:
-            options["ref_groups"] = rng.integers(0, max(2, n // 3), size=len(y))
-    if draw(st.booleans()):
-        options["anchors"] = rng.permutation(n)[: draw(st.integers(0, n))]
-    if draw(st.booleans()):
-        spread = float(np.ptp(distances))
-        options["margin"] = draw(st.sampled_from([0.0, spread / 4, spread]))
-        options["type_of_triplets"] = draw(st.sampled_from(_options.TRIPLET_TYPES))
-    return args, options
 
 
 @thorough
@@ -161,6 +109,30 @@ def test_dtypes_of_equal_values_give_equal_bytes(metric):
         results = [tripletmine.mine(x.astype(t), labels, **options) for t in (narrow, "f4", "f8")]
         assert_same(results[0], results[1])
         assert_same(results[0], results[2])
+
+
+@pytest.mark.parametrize("labels", ["halves", "all but one", "all alone but two"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_adversarial_rows_and_classes(kind, labels, monkeypatch):
+    n = 67
+    x = rows(kind, n, 9, np.random.default_rng(10))
+    classes = {
+        "halves": np.arange(n) % 2,
+        "all but one": np.arange(n) == 40,
+        "all alone but two": np.maximum(np.arange(n), 1),
+    }[labels]
+    for metric in METRICS:
+        distances = reference.distance_matrix(x[:1], x, metric).ravel()
+        margin = float(abs(distances[1] - distances[2]))  # which triplets have exactly
+        for positive, negative in PAIRS:
+            options = {"pos_strategy": positive, "neg_strategy": negative, "metric": metric}
+            options |= {"margin": margin, "fallback": "easy", "anchors": [1, 40, 66]}
+            truth = reference.mine(x, classes, **options)
+            for kernel_set in SUPPORTED:
+                monkeypatch.setenv("TRIPLETMINE_ISA", kernel_set)
+                for n_threads in (1, 3):
+                    ours = tripletmine.mine(x, classes, n_threads=n_threads, **options)
+                    assert_same(ours, truth)
 
 
 def test_float64_is_decided_on_its_own_values():

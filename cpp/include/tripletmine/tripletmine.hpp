@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -209,6 +210,26 @@ Census census(const Population& embeddings, const std::optional<Population>& ref
 Mined sample(const Population& embeddings, const std::optional<Population>& references,
              const std::optional<std::span<const std::int64_t>>& anchors,
              const SampleOptions& options, const Execution& execution);
+
+// mine a block at a time: the same triplets in the same order, in memory that does not grow with
+// their number. Rows are measured at the start (what mine refuses is refused there) and packed
+// once. The populations' memory and the monitor must outlive it.
+class BlockMiner {
+public:
+    BlockMiner(const Population& embeddings, const std::optional<Population>& references,
+               const std::optional<std::span<const std::int64_t>>& anchors,
+               const MineOptions& options, const Execution& execution);
+    ~BlockMiner();
+
+    // The next max_triplets triplets, or as many as are left; after the last block nothing. The
+    // first block is there even if it is empty. A block's report counts the anchors that end in it,
+    // so that the counts of all blocks add up to those of mine.
+    std::optional<Mined> next();
+
+private:
+    struct State;
+    std::unique_ptr<State> state_;
+};
 
 // The k smallest (distance, index) of every row. Without `references`, among the other rows.
 Neighbours nearest(const Population& rows, const std::optional<Population>& references,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import tripletmine
 from tripletmine import _files, _options
+from tripletmine._results import MiningReport, write_parquet
 from tripletmine._summary import print_report
 from tripletmine.cli._shared import (
     Commands,
@@ -25,7 +27,8 @@ def add_parser(commands: Commands) -> None:
     mine = commands.add_parser(
         "mine",
         help="mine triplets from embeddings and labels",
-        description="Mines triplets and writes them to a Parquet or .npz file.",
+        description="Mines triplets and writes them to a Parquet file, which may be larger than "
+        "memory, or to an .npz file.",
         epilog="Files are .npy (memory-mapped) or .parquet; one Parquet file may serve for all.",
         allow_abbrev=False,
     )
@@ -42,12 +45,23 @@ def _run(arguments: argparse.Namespace) -> None:
     given = vars(arguments)
     options = {name: given[name] for name in _DEFAULTS if name in given}
     read_sources(arguments, options)
+    report = _write(arguments.output, options)
+    print_report(report)
+    print(f"{report.triplets:,} triplets written to {arguments.output}")
+
+
+def _write(output: Path, options: dict[str, Any]) -> MiningReport:
+    """Mine into the file: Parquet block by block, unless a limit is to be kept; ``.npz`` whole."""
+    parquet = output.suffix == ".parquet"
+    if parquet and options["max_triplets"] is None:
+        del options["max_triplets"]
+        with progress() as shown:
+            return write_parquet(output, tripletmine.mine_blocks(**options, progress=shown))
     with progress() as shown:
         triplets = tripletmine.mine(**options, progress=shown)
-    print_report(triplets.report)
-    write = triplets.to_parquet if arguments.output.suffix == ".parquet" else triplets.save
-    write(arguments.output)
-    print(f"{len(triplets):,} triplets written to {arguments.output}")
+    write = triplets.to_parquet if parquet else triplets.save
+    write(output)
+    return triplets.report
 
 
 def _add_options(mine: argparse.ArgumentParser) -> None:

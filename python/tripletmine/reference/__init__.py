@@ -15,6 +15,7 @@ Examples
 True
 """
 
+from tripletmine.reference._blocks import mine_blocks
 from tripletmine.reference._census import census
 from tripletmine.reference._distances import (
     distance_matrix,
@@ -30,6 +31,7 @@ __all__ = [
     "census",
     "distance_matrix",
     "mine",
+    "mine_blocks",
     "mine_negatives",
     "nearest",
     "pairwise_distances",
