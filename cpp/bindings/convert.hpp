@@ -128,5 +128,6 @@ inline Strategy strategy_named(const char* option, const std::string& name) {
 // Each file of wrappers adds its calls to the module.
 void add_mining(py::module_& module);
 void add_distances(py::module_& module);
+void add_losses(py::module_& module);
 
 }  // namespace tripletmine::python

@@ -17,6 +17,7 @@ from importlib.metadata import version as _version
 
 from tripletmine import reference
 from tripletmine._distances import nearest, pairwise_distances
+from tripletmine._losses import contrastive_loss, triplet_loss
 from tripletmine._mine import mine
 from tripletmine._results import MiningReport, Triplets
 from tripletmine._versions import InstructionSet, instruction_sets, show_versions
@@ -28,10 +29,12 @@ __all__ = [
     "MiningReport",
     "Triplets",
     "__version__",
+    "contrastive_loss",
     "instruction_sets",
     "mine",
     "nearest",
     "pairwise_distances",
     "reference",
     "show_versions",
+    "triplet_loss",
 ]

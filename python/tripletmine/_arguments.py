@@ -199,3 +199,65 @@ def output(out: Any, shape: tuple[int, int]) -> npt.NDArray[np.float32]:
             "out: found a read-only, unaligned or byte-swapped array, expected a plain one"
         )
     return out
+
+
+@dataclass(frozen=True)
+class LossArguments:
+    """What a loss was asked, in the core's terms."""
+
+    embeddings: Array
+    entries: Int64s  # (T, 3) triplets or (P, 2) pairs
+    metric: str
+    margin: float
+    reduction: str
+    grad: bool
+    n_threads: int
+
+    @property
+    def weight(self) -> float:
+        """What the loss of one entry counts."""
+        return 1.0 / max(1, len(self.entries)) if self.reduction == "mean" else 1.0
+
+    def zero_gradient(self) -> Array | None:
+        """Return room for the gradient, if it is wanted: float64 for float64 rows, or float32."""
+        if not self.grad:
+            return None
+        wide = self.embeddings.dtype == np.float64
+        return np.zeros(self.embeddings.shape, dtype=np.float64 if wide else np.float32)
+
+
+def loss_arguments(
+    embeddings: npt.ArrayLike,
+    name: str,
+    entries: Any,
+    width: int,
+    *,
+    margin: Any,
+    metric: Any,
+    reduction: Any,
+    grad: Any,
+    n_threads: Any,
+) -> LossArguments:
+    """Check the arguments that the losses share; ``name`` is that of the entries."""
+    rows = _arrays.matrix("embeddings", embeddings)
+    indices = _arrays.entries(name, entries, width, len(rows))
+    reduction = _options.choice("reduction", reduction, _options.REDUCTIONS)
+    grad = _options.flag("grad", grad)
+    if grad and reduction == "none":
+        raise ValueError(
+            "grad: found True with reduction 'none', expected reduction 'mean' or 'sum'"
+        )
+    return LossArguments(
+        embeddings=rows,
+        entries=indices,
+        metric=_options.choice("metric", metric, _options.METRICS),
+        margin=_options.loss_margin(margin),
+        reduction=reduction,
+        grad=grad,
+        n_threads=_options.threads(n_threads),
+    )
+
+
+def same(value: Any, length: int) -> npt.NDArray[np.uint8]:
+    """Return which pairs are of the same kind, as 0 and 1."""
+    return _arrays.flags("same", value, length)

@@ -10,17 +10,21 @@ import math
 import operator
 from typing import Any, Literal, get_args
 
+import numpy as np
+
 PosStrategy = Literal["easy", "hard", "semihard", "random", "all"]
 NegStrategy = Literal["semihard", "hard", "easy", "random", "all"]
 Metric = Literal["cosine", "dot", "euclidean", "sqeuclidean"]
 TripletType = Literal["all", "hard", "semihard", "easy"]
 Fallback = Literal["drop", "easy", "hard"]
+Reduction = Literal["mean", "sum", "none"]
 
 POS_STRATEGIES: tuple[str, ...] = get_args(PosStrategy)
 NEG_STRATEGIES: tuple[str, ...] = get_args(NegStrategy)
 METRICS: tuple[str, ...] = get_args(Metric)
 TRIPLET_TYPES: tuple[str, ...] = get_args(TripletType)
 FALLBACKS: tuple[str, ...] = get_args(Fallback)
+REDUCTIONS: tuple[str, ...] = get_args(Reduction)
 
 LARGEST_COUNT = 2**62  # sums of two counts still fit in 64 bits
 MOST_THREADS = 4096
@@ -70,12 +74,24 @@ def real(name: str, value: Any) -> float:
 
 def margin(value: Any) -> float | None:
     """Return a margin: None, or a finite number of at least 0."""
-    if value is None:
-        return None
+    return None if value is None else loss_margin(value, " or None")
+
+
+def loss_margin(value: Any, alternative: str = "") -> float:
+    """Return a margin that has to be given: a finite number of at least 0."""
     number = real("margin", value)
     if not 0.0 <= number < math.inf:
-        raise ValueError(f"margin: found {number}, expected a finite number of at least 0, or None")
+        raise ValueError(
+            f"margin: found {number}, expected a finite number of at least 0{alternative}"
+        )
     return number
+
+
+def flag(name: str, value: Any) -> bool:
+    """Return ``value`` if it is True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}: found {value!r} ({type(value).__name__}), expected a bool")
+    return bool(value)
 
 
 def distance_range(name: str, value: Any) -> tuple[float, float]:

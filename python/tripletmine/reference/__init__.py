@@ -21,6 +21,15 @@ from tripletmine.reference._distances import (
     pairwise_distances,
     sum8,
 )
+from tripletmine.reference._losses import contrastive_loss, triplet_loss
 from tripletmine.reference._mine import mine
 
-__all__ = ["distance_matrix", "mine", "nearest", "pairwise_distances", "sum8"]
+__all__ = [
+    "contrastive_loss",
+    "distance_matrix",
+    "mine",
+    "nearest",
+    "pairwise_distances",
+    "sum8",
+    "triplet_loss",
+]
