@@ -7,6 +7,7 @@ computes their norms, in the core.)
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from typing import Any
 
@@ -201,6 +202,14 @@ def output(out: Any, shape: tuple[int, int]) -> npt.NDArray[np.float32]:
     return out
 
 
+def check_mine_options(options: dict[str, Any]) -> None:
+    """Raise for options that ``mine`` does not have: before the first call of it, not in it."""
+    known = inspect.getfullargspec(mine_arguments).kwonlyargs
+    for name in options:
+        if name not in known:
+            raise TypeError(f"{name}: unknown option, expected one of {', '.join(known)}")
+
+
 @dataclass(frozen=True)
 class LossArguments:
     """What a loss was asked, in the core's terms."""
@@ -251,7 +260,7 @@ def loss_arguments(
         embeddings=rows,
         entries=indices,
         metric=_options.choice("metric", metric, _options.METRICS),
-        margin=_options.loss_margin(margin),
+        margin=_options.loss_margin("margin", margin),
         reduction=reduction,
         grad=grad,
         n_threads=_options.threads(n_threads),

@@ -74,15 +74,15 @@ def real(name: str, value: Any) -> float:
 
 def margin(value: Any) -> float | None:
     """Return a margin: None, or a finite number of at least 0."""
-    return None if value is None else loss_margin(value, " or None")
+    return None if value is None else loss_margin("margin", value, ", or None")
 
 
-def loss_margin(value: Any, alternative: str = "") -> float:
+def loss_margin(name: str, value: Any, alternative: str = "") -> float:
     """Return a margin that has to be given: a finite number of at least 0."""
-    number = real("margin", value)
+    number = real(name, value)
     if not 0.0 <= number < math.inf:
         raise ValueError(
-            f"margin: found {number}, expected a finite number of at least 0{alternative}"
+            f"{name}: found {number}, expected a finite number of at least 0{alternative}"
         )
     return number
 
