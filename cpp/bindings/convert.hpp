@@ -126,6 +126,7 @@ inline Strategy strategy_named(const char* option, const std::string& name) {
 }
 
 // Each file of wrappers adds its calls to the module.
+void add_census(py::module_& module);
 void add_mining(py::module_& module);
 void add_distances(py::module_& module);
 void add_losses(py::module_& module);

@@ -27,6 +27,7 @@ py::dict build_info() {
 PYBIND11_MODULE(_core, module) {
     tripletmine::python::add_mining(module);
     tripletmine::python::add_distances(module);
+    tripletmine::python::add_census(module);
     tripletmine::python::add_losses(module);
     module.def("instruction_sets", &instruction_sets);
     module.def("default_threads", &tripletmine::default_threads);

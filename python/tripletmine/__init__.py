@@ -16,6 +16,7 @@ threads and any instruction set.
 from importlib.metadata import version as _version
 
 from tripletmine import reference
+from tripletmine._census import Census, census
 from tripletmine._distances import nearest, pairwise_distances
 from tripletmine._losses import contrastive_loss, triplet_loss
 from tripletmine._mine import mine
@@ -25,10 +26,12 @@ from tripletmine._versions import InstructionSet, instruction_sets, show_version
 __version__ = _version("tripletmine")
 
 __all__ = [
+    "Census",
     "InstructionSet",
     "MiningReport",
     "Triplets",
     "__version__",
+    "census",
     "contrastive_loss",
     "instruction_sets",
     "mine",

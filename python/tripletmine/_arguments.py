@@ -159,6 +159,48 @@ def mine_arguments(
     )
 
 
+def all_triplets(
+    embeddings: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    ref_emb: npt.ArrayLike | None,
+    ref_labels: npt.ArrayLike | None,
+    *,
+    metric: str,
+    groups: npt.ArrayLike | None,
+    ref_groups: npt.ArrayLike | None,
+    anchors: npt.ArrayLike | slice | None,
+    n_threads: int | None,
+    progress: Any,
+    margin: float | None = None,
+    type_of_triplets: str = "all",
+    seed: int = 0,
+) -> MineArguments:
+    """Check the arguments of the calls that look at every positive and every negative."""
+    return mine_arguments(
+        embeddings,
+        labels,
+        ref_emb,
+        ref_labels,
+        pos_strategy="all",
+        neg_strategy="all",
+        metric=metric,
+        margin=margin,
+        type_of_triplets=type_of_triplets,
+        fallback="drop",
+        num_negatives=1,
+        range_min=0,
+        allowed_pos_range=None,
+        allowed_neg_range=None,
+        groups=groups,
+        ref_groups=ref_groups,
+        anchors=anchors,
+        max_triplets=None,
+        seed=seed,
+        n_threads=n_threads,
+        progress=progress,
+    )
+
+
 def pair_arguments(
     x: npt.ArrayLike, y: npt.ArrayLike | None, metric: str
 ) -> tuple[Array, Array | None, str]:

@@ -40,6 +40,22 @@ def mine(
     tuple[_Int64s, _Int64s, _Int64s, _Float64s, _Float64s, _Bytes] | None,
     dict[str, Any],
 ]: ...
+def census(
+    *,
+    embeddings: _Matrix,
+    labels: _Int64s,
+    ref_emb: _Matrix | None,
+    ref_labels: _Int64s | None,
+    margins: list[float],
+    metric: str,
+    groups: _Int64s | None,
+    ref_groups: _Int64s | None,
+    anchors: _Int64s | None,
+    n_threads: int,
+    progress: _Progress,
+    isa: str,
+    packing_budget: int,
+) -> tuple[_Int64s, _Int64s, _Int64s, _Float64s, dict[str, Any]]: ...
 def nearest(
     *,
     x: _Matrix,

@@ -18,6 +18,7 @@ Metric = Literal["cosine", "dot", "euclidean", "sqeuclidean"]
 TripletType = Literal["all", "hard", "semihard", "easy"]
 Fallback = Literal["drop", "easy", "hard"]
 Reduction = Literal["mean", "sum", "none"]
+Per = Literal["anchor", "class"]
 
 POS_STRATEGIES: tuple[str, ...] = get_args(PosStrategy)
 NEG_STRATEGIES: tuple[str, ...] = get_args(NegStrategy)
@@ -25,6 +26,7 @@ METRICS: tuple[str, ...] = get_args(Metric)
 TRIPLET_TYPES: tuple[str, ...] = get_args(TripletType)
 FALLBACKS: tuple[str, ...] = get_args(Fallback)
 REDUCTIONS: tuple[str, ...] = get_args(Reduction)
+PERS: tuple[str, ...] = get_args(Per)
 
 LARGEST_COUNT = 2**62  # sums of two counts still fit in 64 bits
 MOST_THREADS = 4096
@@ -92,6 +94,27 @@ def flag(name: str, value: Any) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name}: found {value!r} ({type(value).__name__}), expected a bool")
     return bool(value)
+
+
+def margins(value: Any) -> tuple[float, ...]:
+    """Return margins: at least one finite number of at least 0; a number stands for itself."""
+    if isinstance(value, (str, bytes)) or value is None:
+        raise TypeError(
+            f"margins: found {value!r} ({type(value).__name__}), expected a sequence of numbers"
+        )
+    try:
+        entries = list(value)
+    except TypeError:
+        entries = [value]
+    if not entries:
+        raise ValueError("margins: found none, expected at least one")
+    numbers = [real(f"margins[{i}]", entry) for i, entry in enumerate(entries)]
+    for i, number in enumerate(numbers):
+        if not 0.0 <= number < math.inf:
+            raise ValueError(
+                f"margins[{i}]: found {number}, expected a finite number of at least 0"
+            )
+    return tuple(numbers)
 
 
 def distance_range(name: str, value: Any) -> tuple[float, float]:

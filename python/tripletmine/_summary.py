@@ -1,7 +1,8 @@
 """Tables for people: the report of a run and small lists, on standard output.
 
 Why: the command line and the demo show the same things. With rich on a terminal they are drawn;
-in a pipe, or without rich, they are plain aligned text. Called by ``cli.py`` and ``_demo.py``.
+in a pipe, or without rich, they are plain aligned text. Called by ``cli``, ``_demo.py`` and, for
+its text, ``_census.py``.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
     if sys.stdout.isatty() and find_spec("rich"):
         _print_rich(title, header, rows)
     else:
-        _print_plain(title, header, rows)
+        print(title, *plain_table(header, rows), sep="\n  ")
 
 
 def _print_rich(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -45,16 +46,17 @@ def _print_rich(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
     Console().print(table)
 
 
-def _print_plain(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def plain_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows of text as aligned lines, without the header if it is of empty strings."""
     lines = [header, *rows] if any(header) else rows
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    print(title)
-    for line in lines:
-        cells = [
+    return [
+        "  ".join(
             cell.rjust(width) if number else cell.ljust(width)
             for number, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        print("  " + "  ".join(cells))
+        )
+        for line in lines
+    ]
 
 
 def _text(value: float | str) -> str:

@@ -103,6 +103,14 @@ struct Mined {
     void clear();  // the arrays, and their memory
 };
 
+// Of each anchor, ascending: all its triplets, and those with t = d_an − d_ap <= 0. For each margin
+// (anchors, margins, row-major): those with t <= margin, and their loss, the sum of margin − t.
+struct Census {
+    std::vector<std::int64_t> triplets, hard, with_loss;
+    std::vector<double> loss;
+    Report report;
+};
+
 // (rows, k), row-major.
 struct Neighbours {
     std::vector<std::int64_t> indices;
@@ -142,6 +150,11 @@ struct InstructionSet {
 Mined mine(const Population& embeddings, const std::optional<Population>& references,
            const std::optional<std::span<const std::int64_t>>& anchors, const MineOptions& options,
            const Execution& execution);
+
+// Counts all triplets of these anchors.
+Census census(const Population& embeddings, const std::optional<Population>& references,
+              const std::optional<std::span<const std::int64_t>>& anchors,
+              std::span<const double> margins, Metric metric, const Execution& execution);
 
 // The k smallest (distance, index) of every row. Without `references`, among the other rows.
 Neighbours nearest(const Population& rows, const std::optional<Population>& references,

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "draws.hpp"
 #include "exact.hpp"
 #include "join.hpp"
 
@@ -16,41 +17,6 @@ namespace {
 
 constexpr std::int64_t rows_per_task = 64;
 constexpr int draws_between_polls = 4096;
-
-// The finaliser of SplitMix64 (Steele, Lea and Flood, 2014).
-std::uint64_t mix(std::uint64_t z) {
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
-constexpr std::uint64_t golden = 0x9e3779b97f4a7c15u;
-
-__extension__ typedef unsigned __int128 Wide;
-
-// A counter-based generator: draw(t, bound) is uniform in [0, bound).
-class Draws {
-public:
-    Draws(std::uint64_t seed, Relation relation, std::int64_t anchor)
-        : key_(mix(mix(seed + golden) + golden * (2 * static_cast<std::uint64_t>(anchor) +
-                                                  (relation == Relation::negatives ? 2 : 1)))) {}
-
-    // Those of one (anchor, positive) pair.
-    Draws of_pair(std::int64_t positive) const {
-        Draws draws(*this);
-        draws.key_ = mix(key_ ^ (golden * (static_cast<std::uint64_t>(positive) + 1)));
-        return draws;
-    }
-
-    std::int64_t operator()(std::int64_t t, std::int64_t bound) const {
-        const std::uint64_t bits = mix(key_ + golden * (static_cast<std::uint64_t>(t) + 1));
-        return static_cast<std::int64_t>(
-            static_cast<Wide>(bits) * static_cast<std::uint64_t>(bound) >> 64);
-    }
-
-private:
-    std::uint64_t key_;
-};
 
 // The t-th element of a Fisher–Yates shuffle of 0 ... size-1, for t = 0, 1, 2, ...
 class LazyShuffle {
@@ -77,63 +43,13 @@ private:
     std::unordered_map<std::int64_t, std::int64_t> moved_;
 };
 
-// The candidates of one anchor, by rank in ascending index order, as positions.
-class Candidates {
-public:
-    Candidates(const Dataset& cols, const std::vector<std::int64_t>& position_of, Relation relation,
-               std::int64_t label, std::int64_t self)
-        : cols_(cols),
-          position_of_(position_of),
-          relation_(relation),
-          class_(cols.class_of(label)) {
-        if (relation_ == Relation::negatives) {
-            size_ = cols.size() - class_.size();
-        } else {
-            size_ = class_.size() - (self >= 0 ? 1 : 0);
-            self_position_ = self >= 0 ? position_of[static_cast<std::size_t>(self)] : cols.size();
-        }
-    }
-
-    std::int64_t size() const { return size_; }
-
-    std::int64_t position(std::int64_t rank) const {
-        if (relation_ == Relation::positives) {
-            const std::int64_t position = class_.begin + rank;
-            return position < self_position_ ? position : position + 1;
-        }
-        // The rank-th index outside the class: `rank` plus the class members that lie before it,
-        // where member t lies before it if member(t) − t ≤ rank.
-        std::int64_t low = 0, high = class_.size();
-        while (low < high) {
-            const std::int64_t middle = (low + high) / 2;
-            if (cols_.row(class_.begin + middle) - middle <= rank) {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        return position_of_[static_cast<std::size_t>(rank + low)];
-    }
-
-private:
-    const Dataset& cols_;
-    const std::vector<std::int64_t>& position_of_;
-    Relation relation_;
-    Interval class_;
-    std::int64_t self_position_ = 0;
-    std::int64_t size_ = 0;
-};
-
 }  // namespace
 
 Choice Join::draw(Relation relation, std::int64_t k, const Range& range, std::uint64_t seed,
                   const Choice* positives) {
     Choice choice = Choice::with_room(
         positives ? static_cast<std::int64_t>(positives->candidates.size()) : rows_->size(), k);
-    std::vector<std::int64_t> position_of(static_cast<std::size_t>(cols_->size()));
-    for (std::int64_t p = 0; p < cols_->size(); ++p) {
-        position_of[static_cast<std::size_t>(cols_->row(p))] = p;
-    }
+    const std::vector<std::int64_t> position_of = positions_of(*cols_);
     std::vector<ExactDistance> exact(static_cast<std::size_t>(team_.size()),
                                      {*rows_, *cols_, kernels_, metric_});
     // Draws until entry `number` of the choice holds k candidates or there are no more.

@@ -15,6 +15,7 @@ Examples
 True
 """
 
+from tripletmine.reference._census import census
 from tripletmine.reference._distances import (
     distance_matrix,
     nearest,
@@ -25,6 +26,7 @@ from tripletmine.reference._losses import contrastive_loss, triplet_loss
 from tripletmine.reference._mine import mine
 
 __all__ = [
+    "census",
     "contrastive_loss",
     "distance_matrix",
     "mine",

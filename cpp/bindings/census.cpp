@@ -1,0 +1,40 @@
+// Wrappers of the calls that look at all triplets of a set.
+#include "convert.hpp"
+
+namespace tripletmine::python {
+namespace {
+
+// (triplets (anchors,), hard (anchors,), with_loss (anchors * margins,), loss (anchors * margins,),
+// report)
+py::tuple census(const py::array& embeddings, const Int64s& labels,
+                 const std::optional<py::array>& ref_emb, const std::optional<Int64s>& ref_labels,
+                 const std::vector<double>& margins, const std::string& metric,
+                 const std::optional<Int64s>& groups, const std::optional<Int64s>& ref_groups,
+                 const std::optional<Int64s>& anchors, int n_threads, py::object progress,
+                 const std::string& isa, std::int64_t packing_budget) {
+    const auto rows = population("embeddings", embeddings, labels, groups);
+    const auto references = population("ref_emb", ref_emb, ref_labels, ref_groups);
+    std::optional<std::span<const std::int64_t>> subset;
+    if (anchors) subset = int64_view(anchors);
+    const auto measure = metric_named(metric);
+    PythonMonitor monitor(std::move(progress));
+    Census counted;
+    {
+        const py::gil_scoped_release release;
+        counted = tripletmine::census(rows, references, subset, margins, measure,
+                                      {n_threads, isa, &monitor, packing_budget});
+    }
+    return py::make_tuple(to_numpy(std::move(counted.triplets)), to_numpy(std::move(counted.hard)),
+                          to_numpy(std::move(counted.with_loss)), to_numpy(std::move(counted.loss)),
+                          to_dict(counted.report));
+}
+
+}  // namespace
+
+void add_census(py::module_& module) {
+    module.def("census", &census, py::kw_only(), "embeddings"_a, "labels"_a, "ref_emb"_a,
+               "ref_labels"_a, "margins"_a, "metric"_a, "groups"_a, "ref_groups"_a, "anchors"_a,
+               "n_threads"_a, "progress"_a, "isa"_a, "packing_budget"_a);
+}
+
+}  // namespace tripletmine::python

@@ -1,0 +1,238 @@
+// census: how many triplets of each kind there are, and their loss, without listing any.
+//
+// A margin becomes a distance: with a positive at d_ap, t = d_an − d_ap <= margin says the same as
+// d_an <= reach(d_ap, margin). So one pass over the negatives of an anchor, counted within such
+// distances, settles all its triplets for all margins; the loss follows from the counts and from
+// the sums of the distances counted.
+//
+// Counts are exact. Sums are of distances that come, for most pairs, from float32 scores, which is
+// good enough for a mean unless what is summed is about as small as their error: the anchors of
+// which that is so are summed again in float64.
+#include "census.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+
+#include "kernels/dispatch.hpp"
+
+namespace tripletmine {
+namespace {
+
+// What is held for the pairs of a block of anchors: a candidate each, and for every distance of
+// interest a threshold, its two scores and its total.
+constexpr double block_bytes = 64.0 * 1024 * 1024;
+constexpr double pair_bytes = 24.0, distance_bytes = 48.0;
+constexpr double negative_bytes = 24.0;  // a negative whose distance is listed
+
+// The error of a score, in parts of the product (or the sum) of the squared norms: what float32
+// leaves of some additions.
+constexpr double score_error = 0x1p-22;
+// The part of an anchor's largest loss that the error of a distance may be.
+constexpr double tolerance = 0x1p-14;
+
+// Negatives of an anchor that lie within this distance are too near to be summed by their scores;
+// `farthest` is the largest distance at which a negative has a loss.
+double coarse_within(Metric metric, double norm2, double largest_norm2, double farthest) {
+    const double product = std::sqrt(norm2) * std::sqrt(largest_norm2);
+    const double squares = norm2 + largest_norm2;
+    const auto coarse = [&](double error, double largest_loss) {
+        return error > tolerance * largest_loss ? farthest : -INFINITY;
+    };
+    switch (metric) {
+        case Metric::cosine:
+            return coarse(score_error, farthest);
+        case Metric::dot:
+            return coarse(score_error * product, farthest + product);
+        case Metric::sqeuclidean:
+            return coarse(score_error * squares, farthest);
+        case Metric::euclidean:
+            break;
+    }
+    // The root of a square with an error of e has, at a distance of d, an error of e / 2d.
+    return std::min(farthest, score_error * squares / (2.0 * tolerance * farthest));
+}
+
+class Counter {
+public:
+    Counter(Team& team, Join& join, Metric metric, std::span<const double> margins, Census& census)
+        : team_(team),
+          join_(join),
+          metric_(metric),
+          largest_norm2_(join.cols().largest_norm2()),
+          margins_(margins),
+          census_(census) {}
+
+    void run() {
+        const auto rows = static_cast<std::size_t>(join_.rows().size());
+        census_.triplets.resize(rows);
+        census_.hard.resize(rows);
+        census_.with_loss.resize(rows * margins_.size());
+        census_.loss.resize(rows * margins_.size());
+        coarse_.resize(rows, -1);
+        std::atomic<std::int64_t> without_positive = 0, without_negative = 0;
+        tally(
+            join_, static_cast<std::int64_t>(margins_.size() + 2),
+            [&](double norm2, std::span<const Candidate> positives,
+                std::vector<double>& distances) { reaches(norm2, positives, distances); },
+            [&](std::int64_t anchor, const Tally& own) {
+                without_positive += own.positives.empty();
+                without_negative += own.counts.in_all() == 0;
+                take(static_cast<std::size_t>(anchor), own);
+            });
+        census_.report.anchors = join_.rows().size();
+        census_.report.anchors_without_positive = without_positive;
+        census_.report.anchors_without_negative = without_negative;
+        sum_again();
+    }
+
+private:
+    // Of every positive: its own distance and its reach for every margin; then, once, the distance
+    // within which scores are too coarse.
+    void reaches(double norm2, std::span<const Candidate> positives,
+                 std::vector<double>& distances) const {
+        if (positives.empty()) return;
+        double farthest = -INFINITY;
+        for (const Candidate& positive : positives) {
+            distances.push_back(positive.distance);
+            for (const double margin : margins_) {
+                distances.push_back(reach(positive.distance, margin));
+            }
+            farthest = std::max(farthest, positive.distance);
+        }
+        farthest += *std::max_element(margins_.begin(), margins_.end());
+        distances.push_back(coarse_within(metric_, norm2, largest_norm2_, farthest));
+    }
+
+    void take(std::size_t anchor, const Tally& own) {
+        if (own.positives.empty()) return;
+        const auto count = static_cast<std::int64_t>(own.positives.size());
+        census_.triplets[anchor] = count * own.counts.in_all();
+        std::int64_t* with_loss = census_.with_loss.data() + anchor * margins_.size();
+        const double* distance = own.reaches.data();
+        for (const Candidate& positive : own.positives) {
+            census_.hard[anchor] += own.counts.within(*distance++).count;
+            for (std::size_t m = 0; m < margins_.size(); ++m) {
+                const Counts::Total& total = own.counts.within(*distance++);
+                with_loss[m] += total.count;
+                add_loss(anchor, m, positive.distance, total.count, total.sum);
+            }
+        }
+        if (own.counts.within(*distance).count > 0) coarse_[anchor] = own.row;
+    }
+
+    // Of a positive and the `count` negatives within its reach, whose distances sum to `sum`; both
+    // distances may be measured from anywhere.
+    void add_loss(std::size_t anchor, std::size_t m, double d_ap, std::int64_t count, double sum) {
+        const double loss = (margins_[m] + d_ap) * static_cast<double>(count) - sum;
+        // Rounding must not make a loss negative, nor overflow make it small.
+        census_.loss[anchor * margins_.size() + m] +=
+            std::isfinite(loss) ? std::max(0.0, loss) : INFINITY;
+    }
+
+    // The losses of the anchors that need it, from the distances of all their negatives.
+    void sum_again() {
+        std::vector<std::int64_t> rows, anchors;
+        const double each = negative_bytes * static_cast<double>(join_.cols().size());
+        const auto most = static_cast<std::size_t>(std::max(1.0, block_bytes / each));
+        for (std::size_t anchor = 0; anchor <= coarse_.size(); ++anchor) {
+            if (rows.size() == most || (anchor == coarse_.size() && !rows.empty())) {
+                sum_block(rows, anchors);
+                rows.clear();
+                anchors.clear();
+            }
+            if (anchor == coarse_.size() || coarse_[anchor] < 0) continue;
+            rows.push_back(coarse_[anchor]);
+            anchors.push_back(static_cast<std::int64_t>(anchor));
+        }
+    }
+
+    void sum_block(const std::vector<std::int64_t>& rows,
+                   const std::vector<std::int64_t>& anchors) {
+        Join narrowed = join_.narrowed(rows);
+        const Choice positives = narrowed.list_positives({});
+        const Choice negatives = narrowed.list_negatives({});
+        team_.for_each(narrowed.rows().size(), [&](std::int64_t p, int worker) {
+            team_.poll(worker);
+            std::vector<double> distances, sums{0.0};
+            for (const Candidate& negative : negatives.of(p)) {
+                distances.push_back(negative.distance);
+            }
+            std::sort(distances.begin(), distances.end());
+            // From the nearest on: differences of neighbours keep the digits that large sums lose.
+            const double base = distances.empty() ? 0.0 : distances.front();
+            for (const double distance : distances) sums.push_back(sums.back() + (distance - base));
+            const auto place = std::lower_bound(rows.begin(), rows.end(), narrowed.rows().row(p));
+            const auto anchor =
+                static_cast<std::size_t>(anchors[static_cast<std::size_t>(place - rows.begin())]);
+            for (std::size_t m = 0; m < margins_.size(); ++m) {
+                census_.loss[anchor * margins_.size() + m] = 0.0;
+                for (const Candidate& positive : positives.of(p)) {
+                    const auto count = std::upper_bound(distances.begin(), distances.end(),
+                                                        reach(positive.distance, margins_[m])) -
+                                       distances.begin();
+                    add_loss(anchor, m, positive.distance - base, count,
+                             sums[static_cast<std::size_t>(count)]);
+                }
+            }
+        });
+        join_.include(narrowed);
+    }
+
+    Team& team_;
+    Join& join_;
+    Metric metric_;
+    double largest_norm2_;  // of the candidates
+    std::span<const double> margins_;
+    Census& census_;
+    std::vector<std::int64_t> coarse_;  // by anchor: its row if its losses need float64, or -1
+};
+
+}  // namespace
+
+void tally(Join& join, std::int64_t each, const Reaches& reaches,
+           const std::function<void(std::int64_t anchor, const Tally&)>& take) {
+    const double of_pair = pair_bytes + distance_bytes * static_cast<double>(each);
+    const auto load = [&](std::int64_t positives) {
+        return static_cast<double>(positives) * of_pair / block_bytes;
+    };
+    std::int64_t before = 0;
+    for (const std::vector<std::int64_t>& block : join.blocks(load)) {
+        Join narrowed = join.narrowed(block);
+        const Choice positives = narrowed.list_positives({});
+        // Of the rows under way: asked for when a row begins, read and dropped when it ends.
+        std::vector<std::vector<double>> distances(block.size());
+        narrowed.count_negatives(
+            [&](std::int64_t p) {
+                std::vector<double>& own = distances[static_cast<std::size_t>(p)];
+                reaches(narrowed.rows().norm2(p), positives.of(p), own);
+                return own;
+            },
+            [&](std::int64_t p, const Counts& counts) {
+                const std::int64_t row = narrowed.rows().row(p);
+                const auto place =
+                    std::lower_bound(block.begin(), block.end(), row) - block.begin();
+                std::vector<double>& own = distances[static_cast<std::size_t>(p)];
+                take(before + place, {row, positives.of(p), own, counts});
+                own = {};
+            });
+        join.include(narrowed);
+        before += static_cast<std::int64_t>(block.size());
+    }
+}
+
+Census census(const Population& embeddings, const std::optional<Population>& references,
+              const std::optional<std::span<const std::int64_t>>& anchors,
+              std::span<const double> margins, Metric metric, const Execution& execution) {
+    const KernelSet& kernels = choose_kernels(execution.instruction_set);
+    Census census;
+    run_team(execution.n_threads, execution.monitor, [&](Team& team) {
+        const Stopwatch stopwatch;
+        Join join(team, kernels, embeddings, references, anchors, metric, execution.packing_budget);
+        Counter(team, join, metric, margins, census).run();
+        join.describe(census.report, stopwatch);
+    });
+    return census;
+}
+
+}  // namespace tripletmine

@@ -1,0 +1,33 @@
+// Counts the negatives of every (anchor, positive) pair, a bounded block of anchors at a time.
+// Called by census.cpp and sample.cpp.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "join.hpp"
+
+namespace tripletmine {
+
+// reaches(norm2, positives, distances) appends the distances within which the negatives of an
+// anchor of this squared norm are to be counted, about `each` for a positive.
+using Reaches = std::function<void(double norm2, std::span<const Candidate> positives,
+                                   std::vector<double>& distances)>;
+
+// What was counted for one anchor: its positives, ascending by index, the distances asked for, and
+// the counts within each.
+struct Tally {
+    std::int64_t row;  // of the caller's matrix
+    std::span<const Candidate> positives;
+    std::span<const double> reaches;
+    const Counts& counts;
+};
+
+// Calls take(anchor, tally) for every row of the join, on a worker's thread; `anchor` is the row's
+// place among the rows in ascending order.
+void tally(Join& join, std::int64_t each, const Reaches& reaches,
+           const std::function<void(std::int64_t anchor, const Tally&)>& take);
+
+}  // namespace tripletmine

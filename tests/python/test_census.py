@@ -1,0 +1,257 @@
+"""``census`` against enumeration: every count, every loss, whatever the threads and the kernels."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import tripletmine
+from oracle import COUNTS, DIMENSIONS, KINDS, METRICS, SIZES, SUPPORTED, rows
+from tripletmine import _census, reference
+
+thorough = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def assert_equal(ours, truth, relative=1e-6):
+    """Counts exactly, means as good as promised (or not compared, for None)."""
+    assert ours.margins == truth.margins
+    for name in ("triplets", "hard", "semihard", "easy", "keys"):
+        a, b = getattr(ours, name), getattr(truth, name)
+        assert type(a) is type(b)
+        np.testing.assert_array_equal(a, b, err_msg=name)
+    for name in ("mean_loss", "mean_active_loss") * (relative is not None):
+        np.testing.assert_allclose(
+            getattr(ours, name), getattr(truth, name), rtol=relative, atol=0.0, err_msg=name
+        )
+    for name in COUNTS:
+        assert getattr(ours.report, name) == getattr(truth.report, name), name
+
+
+@st.composite
+def calls(draw):
+    """Any legal call on small awkward data: positional arguments and options."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    kind, d = draw(st.sampled_from(KINDS)), draw(st.sampled_from(DIMENSIONS))
+    n = draw(st.sampled_from(SIZES))
+    classes = draw(st.sampled_from([1, 2, 3, max(1, n // 2), n]))
+    metric = draw(st.sampled_from(METRICS))
+    x = rows(kind, n, d, rng)
+    if kind not in ("huge", "tiny", "mixed"):
+        x = x.astype(draw(st.sampled_from(["f2", "f4", "f8"])))
+    args = [x, rng.integers(0, classes, size=n)]
+    y = x
+    if draw(st.booleans()):
+        m = draw(st.sampled_from(SIZES))
+        y = rows(draw(st.sampled_from([kind, "grid"])), m, d, rng)
+        args += [y, rng.integers(0, classes + 1, size=m)]
+    options = {"metric": metric, "per": draw(st.sampled_from([None, "anchor", "class"]))}
+    if draw(st.booleans()):
+        options["groups"] = rng.integers(0, max(2, n // 3), size=n)
+        if len(args) > 2:
+            options["ref_groups"] = rng.integers(0, max(2, n // 3), size=len(y))
+    if draw(st.booleans()):
+        options["anchors"] = rng.permutation(n)[: draw(st.integers(0, n))]
+    # Margins that are hit exactly, too.
+    distances = np.sort(reference.distance_matrix(x[:1], y, metric).ravel())
+    spread = distances[-1] - distances[0]
+    hit = rng.choice(distances, 2)
+    options["margins"] = [0.0, spread / 7, spread, 2 * spread, abs(float(hit[0] - hit[1]))]
+    return args, options
+
+
+@thorough
+@given(calls(), st.sampled_from([1, 2, 5]), st.sampled_from(SUPPORTED))
+def test_counts_equal_enumeration(call, n_threads, kernel_set):
+    args, options = call
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRIPLETMINE_ISA", kernel_set)
+        ours = tripletmine.census(*args, **options, n_threads=n_threads)
+    # Means of a single anchor's few triplets, and ones of 1e-9 of the distances, are not asked for.
+    assert_equal(ours, reference.census(*args, **options), relative=None)
+    assert ours.report.instruction_set == kernel_set
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("metric", METRICS)
+def test_means_are_good_to_a_millionth(kind, metric, monkeypatch):
+    rng = np.random.default_rng(0)
+    for n, d in ((61, 9), (97, 129), (150, 64)):
+        x, labels = rows(kind, n, d, rng), rng.integers(0, 5, n)
+        if kind not in ("huge", "tiny", "mixed"):
+            x = x.astype(np.float32)
+        spread = float(np.ptp(reference.distance_matrix(x[:20], x, metric)))
+        options = {"metric": metric, "margins": [0.0, spread / 50, spread / 5, spread]}
+        truth = reference.census(x, labels, **options)
+        for kernel_set in SUPPORTED:
+            monkeypatch.setenv("TRIPLETMINE_ISA", kernel_set)
+            assert_equal(tripletmine.census(x, labels, **options), truth)
+
+
+@pytest.mark.parametrize("per", [None, "anchor", "class"])
+def test_threads_and_blocks_change_no_bit(per):
+    rng = np.random.default_rng(1)
+    x, labels = rng.normal(size=(1500, 48)).astype(np.float32), rng.integers(0, 12, 1500)
+    options = {"margins": [0.1, 0.3], "per": per}
+    first = tripletmine.census(x, labels, n_threads=1, **options)
+    for n_threads in (2, 5):
+        again = tripletmine.census(x, labels, n_threads=n_threads, **options)
+        assert repr(again.records()) == repr(first.records())
+    if per == "anchor":
+        cuts = [slice(0, 700), slice(700, 701), slice(701, None)]
+        parts = [tripletmine.census(x, labels, anchors=cut, **options) for cut in cuts]
+        for name in ("hard", "semihard", "easy", "mean_loss"):
+            joined = np.concatenate([getattr(part, name)[1] for part in parts])
+            assert joined.tobytes() == getattr(first, name)[1].tobytes()
+
+
+def test_agrees_with_mine():
+    rng = np.random.default_rng(2)
+    x, labels = rows("grid", 120, 4, rng), rng.integers(0, 6, 120)
+    census = tripletmine.census(x, labels, margins=0.2, groups=np.arange(120) // 3)
+    for kind in ("hard", "semihard", "easy"):
+        mined = tripletmine.mine(
+            x, labels, pos_strategy="all", neg_strategy="all", margin=0.2, type_of_triplets=kind,
+            groups=np.arange(120) // 3,
+        )  # fmt: skip
+        assert len(mined) == getattr(census, kind)[0]
+
+
+def test_means_are_those_of_pytorch_metric_learning():
+    losses = pytest.importorskip("pytorch_metric_learning.losses")
+    distances = pytest.importorskip("pytorch_metric_learning.distances")
+    reducers = pytest.importorskip("pytorch_metric_learning.reducers")
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(3)
+    x, labels = rng.normal(size=(60, 5)), rng.integers(0, 4, 60)
+    census = tripletmine.census(x, labels, margins=[0.4], metric="euclidean")
+    for reducer, mean in (
+        (reducers.MeanReducer(), census.mean_loss[0]),
+        (reducers.AvgNonZeroReducer(), census.mean_active_loss[0]),
+    ):
+        loss = losses.TripletMarginLoss(
+            margin=0.4, distance=distances.LpDistance(normalize_embeddings=False), reducer=reducer
+        )
+        theirs = float(loss(torch.tensor(x), torch.tensor(labels)))
+        assert theirs == pytest.approx(mean, rel=1e-6)
+
+
+def test_far_from_the_origin_and_near_duplicates_keep_their_digits():
+    """Where float32 scores would leave nothing of the loss."""
+    rng = np.random.default_rng(4)
+    labels = rng.integers(0, 3, 90)
+    for metric in ("euclidean", "sqeuclidean", "dot"):
+        x = 1000.0 + rng.normal(size=(90, 16))
+        x[40:50] = x[30:40] + 1e-7 * rng.normal(size=(10, 16))
+        options = {"metric": metric, "margins": [0.0, 0.5]}
+        assert_equal(tripletmine.census(x, labels, **options),
+                     reference.census(x, labels, **options))  # fmt: skip
+
+
+def test_counts_have_no_largest_value():
+    values = np.array([[2**62, 2**62 - 1], [2**62 + 5, 3], [2**62, 2**40], [7, 1]])
+    sums = _census._exact_sums(values, np.array([0, 3]))
+    assert sums.tolist() == [[3 * 2**62 + 5, 2**62 + 2 + 2**40], [7, 1]]
+    assert all(type(entry) is int for entry in sums.ravel())
+    report = tripletmine.census(np.eye(4), [0, 0, 1, 1], margins=0.1).report.as_dict()
+    del report["triplets"]
+    large = np.full(40, 2**61)
+    arguments = _census._arguments.all_triplets(
+        np.zeros((40, 1)), np.arange(40) % 2, None, None, metric="cosine", groups=None,
+        ref_groups=None, anchors=None, n_threads=None, progress=None,
+    )  # fmt: skip
+    for per, whole in ((None, 40 * 2**61), ("class", [20 * 2**61] * 2)):
+        census = _census.gathered(
+            arguments, np.arange(40) % 2, (0.1,), per, large, large // 2, large[:, None] // 2 + 1,
+            np.ones((40, 1)), report,
+        )  # fmt: skip
+        assert census.triplets == whole
+        assert census.report.triplets == 40 * 2**61
+        kinds = (census.hard[0], census.semihard[0], census.easy[0])
+        assert sum(sum(k) if per else k for k in kinds) == 40 * 2**61
+
+
+def test_splits_add_up_and_are_named():
+    rng = np.random.default_rng(5)
+    x, names = rng.normal(size=(50, 4)), rng.choice(["dog", "cat", "ant"], 50)
+    options = {"margins": [0.1, 0.5]}
+    whole = tripletmine.census(x, names, **options)
+    by_class = tripletmine.census(x, names, **options, per="class")
+    by_anchor = tripletmine.census(x, names, **options, per="anchor", anchors=[3, 1, 40])
+    assert by_class.keys == ["ant", "cat", "dog"]
+    assert by_anchor.keys.tolist() == [1, 3, 40]
+    for m in (0, 1):
+        for kind in ("hard", "semihard", "easy"):
+            assert sum(getattr(by_class, kind)[m]) == getattr(whole, kind)[m]
+        mean = np.average(by_class.mean_loss[m], weights=np.array(by_class.triplets, float))
+        assert mean == pytest.approx(whole.mean_loss[m], rel=1e-12)
+    first = tripletmine.census(x, names, anchors=[1], **options)
+    assert [int(counts[0]) for counts in by_anchor.semihard] == first.semihard
+    only_dogs = tripletmine.census(x, names, anchors=np.flatnonzero(names == "dog"), **options)
+    assert only_dogs.easy == [counts[2] for counts in by_class.easy]
+
+
+def test_nothing_to_count():
+    for labels in (np.zeros(5, int), np.arange(5)):
+        census = tripletmine.census(np.eye(5), labels, margins=[0.1])
+        assert (census.triplets, census.hard, census.easy) == (0, [0], [0])
+        assert np.isnan(census.mean_loss[0])
+    for per in (None, "anchor", "class"):
+        census = tripletmine.census(np.eye(4), [0, 0, 1, 1], margins=[1], per=per, anchors=[])
+        assert census.report.triplets == 0
+    far = tripletmine.census(np.array([[0.0], [0.0], [9.0]]), [0, 0, 1], margins=[1.0],
+                             metric="euclidean")  # fmt: skip
+    assert far.mean_loss == [0.0]
+    assert np.isnan(far.mean_active_loss[0])
+
+
+def test_sums_beyond_float64_are_infinite():
+    x = np.array([[0.0], [1e153], [0.0]] * 40)
+    census = tripletmine.census(x, [0, 0, 1] * 40, margins=[0.0], metric="sqeuclidean")
+    assert np.isfinite(census.mean_loss[0]) or census.mean_loss[0] == np.inf
+
+
+def test_tables_and_records():
+    x = np.array([[0.0], [1.0], [2.5], [4.0]])
+    options = {"margins": [0.5, 2.0], "metric": "euclidean"}
+    census = tripletmine.census(x, ["a", "a", "b", "b"], **options, per="class")
+    assert repr(census) == "<Census: 8 triplets of 2 classes at 2 margins>"
+    assert str(census).splitlines()[0].split() == [
+        "class", "margin", "hard", "semi-hard", "easy", "mean", "loss", "where", "there", "is",
+        "one",
+    ]  # fmt: skip
+    assert len(str(census).splitlines()) == 5
+    records = census.records()
+    assert [(record["class"], record["margin"]) for record in records] == [
+        ("a", 0.5), ("b", 0.5), ("a", 2.0), ("b", 2.0),
+    ]  # fmt: skip
+    assert set(records[0]) == {"class", "margin", "triplets", "hard", "semihard", "easy",
+                               "mean_loss", "mean_active_loss"}  # fmt: skip
+    of_anchors = tripletmine.census(x, [0, 0, 1, 1], **options, per="anchor").records()
+    assert [record["anchor"] for record in of_anchors[:4]] == [0, 1, 2, 3]
+    assert sum(record["hard"] for record in of_anchors[:4]) == 1
+
+
+@pytest.mark.parametrize("module", [tripletmine, reference], ids=["core", "reference"])
+@pytest.mark.parametrize(
+    ("options", "kind", "message"),
+    [
+        ({}, TypeError, "margins"),
+        ({"margins": None}, TypeError, "margins: found None"),
+        ({"margins": "0.1"}, TypeError, "margins: found '0.1'"),
+        ({"margins": []}, ValueError, "margins: found none, expected at least one"),
+        ({"margins": [0.1, -1]}, ValueError, r"margins\[1\]: found -1.0, expected a finite"),
+        ({"margins": [np.inf]}, ValueError, r"margins\[0\]: found inf"),
+        ({"margins": ["a"]}, TypeError, r"margins\[0\]: found 'a'"),
+        (
+            {"margins": 0.1, "per": "row"},
+            ValueError,
+            "per: found 'row', expected one of 'anchor', ",
+        ),
+        ({"margins": 0.1, "metric": "l2"}, ValueError, "metric: found 'l2'"),
+        ({"margins": 0.1, "groups": [1]}, ValueError, "groups: found 1 entries"),
+        ({"margins": 0.1, "anchors": [9]}, ValueError, "anchors: found 9"),
+    ],
+)
+def test_bad_arguments(module, options, kind, message):
+    with pytest.raises(kind, match=message):
+        module.census(np.eye(4), [0, 0, 1, 1], **options)
