@@ -13,6 +13,14 @@ namespace {
 
 constexpr std::int64_t entries_per_task = 64;
 
+// A training step's few triplets take less time than a team takes to wake up, and its waiting
+// threads would take the processors from the step's matrix products.
+constexpr std::int64_t values_worth_a_team = 1 << 17;
+
+int threads_for(std::int64_t entries, std::int64_t dim, int wanted) {
+    return wanted == 0 && entries * dim < values_worth_a_team ? 1 : wanted;
+}
+
 // Eight partial sums, added up as those of a distance are.
 double sum8(std::span<const double> values) {
     double p[lanes] = {};
@@ -27,7 +35,8 @@ Losses run(const Population& embeddings, std::int64_t entries, Metric metric,
            const Differentiation& wanted, const Execution& execution, const Evaluate& evaluate) {
     const KernelSet& kernels = choose_kernels(execution.instruction_set);
     Losses losses;
-    run_team(execution.n_threads, execution.monitor, [&](Team& team) {
+    const int n_threads = threads_for(entries, embeddings.matrix.cols, execution.n_threads);
+    run_team(n_threads, execution.monitor, [&](Team& team) {
         Dataset rows(unlabelled(embeddings), std::nullopt, kernels);
         rows.measure(team);
         const bool differentiable = wanted.gradient.data != nullptr;
