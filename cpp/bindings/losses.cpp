@@ -52,6 +52,21 @@ py::tuple contrastive_loss(const py::array& embeddings, const Int64s& pairs, con
     return py::make_tuple(to_numpy(std::move(losses.each)), losses.sum);
 }
 
+void batch_all_gradient(const py::array& embeddings, const Int64s& labels,
+                        const std::string& metric, double margin, double weight, py::array gradient,
+                        int n_threads, py::object progress, const std::string& isa,
+                        std::int64_t packing_budget) {
+    const auto rows = population("embeddings", embeddings, labels, std::nullopt);
+    const auto measure = metric_named(metric);
+    const GradientView to{gradient.mutable_data(), matrix_view(gradient).dtype};
+    PythonMonitor monitor(std::move(progress));
+    {
+        const py::gil_scoped_release release;
+        tripletmine::batch_all_gradient(rows, measure, margin, weight, to,
+                                        {n_threads, isa, &monitor, packing_budget});
+    }
+}
+
 }  // namespace
 
 void add_losses(py::module_& module) {
@@ -61,6 +76,9 @@ void add_losses(py::module_& module) {
     module.def("contrastive_loss", &contrastive_loss, py::kw_only(), "embeddings"_a, "pairs"_a,
                "same"_a, "metric"_a, "margin"_a, "weights"_a, "gradient"_a.noconvert(),
                "n_threads"_a, "isa"_a);
+    module.def("batch_all_gradient", &batch_all_gradient, py::kw_only(), "embeddings"_a, "labels"_a,
+               "metric"_a, "margin"_a, "weight"_a, "gradient"_a.noconvert(), "n_threads"_a,
+               "progress"_a, "isa"_a, "packing_budget"_a);
 }
 
 }  // namespace tripletmine::python

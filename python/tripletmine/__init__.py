@@ -18,7 +18,7 @@ from importlib.metadata import version as _version
 from tripletmine import reference
 from tripletmine._census import Census, census
 from tripletmine._distances import nearest, pairwise_distances
-from tripletmine._losses import contrastive_loss, triplet_loss
+from tripletmine._losses import batch_all_loss, contrastive_loss, triplet_loss
 from tripletmine._mine import mine
 from tripletmine._results import MiningReport, Triplets
 from tripletmine._versions import InstructionSet, instruction_sets, show_versions
@@ -31,6 +31,7 @@ __all__ = [
     "MiningReport",
     "Triplets",
     "__version__",
+    "batch_all_loss",
     "census",
     "contrastive_loss",
     "instruction_sets",

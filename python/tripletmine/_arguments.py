@@ -270,11 +270,14 @@ class LossArguments:
         return 1.0 / max(1, len(self.entries)) if self.reduction == "mean" else 1.0
 
     def zero_gradient(self) -> Array | None:
-        """Return room for the gradient, if it is wanted: float64 for float64 rows, or float32."""
-        if not self.grad:
-            return None
-        wide = self.embeddings.dtype == np.float64
-        return np.zeros(self.embeddings.shape, dtype=np.float64 if wide else np.float32)
+        """Return room for the gradient, if it is wanted."""
+        return zero_gradient(self.embeddings) if self.grad else None
+
+
+def zero_gradient(embeddings: Array) -> Array:
+    """Return zeros for the gradient by these rows: float64 for float64 ones, or float32."""
+    wide = embeddings.dtype == np.float64
+    return np.zeros(embeddings.shape, dtype=np.float64 if wide else np.float32)
 
 
 def loss_arguments(
@@ -307,6 +310,35 @@ def loss_arguments(
         grad=grad,
         n_threads=_options.threads(n_threads),
     )
+
+
+def batch_all_arguments(
+    embeddings: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    *,
+    margin: Any,
+    metric: str,
+    reduction: str,
+    grad: Any,
+    n_threads: int | None,
+    progress: Any,
+) -> tuple[MineArguments, bool]:
+    """Check the arguments of ``batch_all_loss``; return them, and whether a gradient is wanted."""
+    arguments = all_triplets(
+        embeddings,
+        labels,
+        None,
+        None,
+        metric=metric,
+        groups=None,
+        ref_groups=None,
+        anchors=None,
+        n_threads=n_threads,
+        progress=progress,
+        margin=_options.loss_margin("margin", margin),
+    )
+    _options.choice("reduction", reduction, ("mean", "sum"))
+    return arguments, _options.flag("grad", grad)
 
 
 def same(value: Any, length: int) -> npt.NDArray[np.uint8]:

@@ -100,6 +100,19 @@ def contrastive_loss(
     n_threads: int,
     isa: str,
 ) -> tuple[_Float64s, float]: ...
+def batch_all_gradient(
+    *,
+    embeddings: _Matrix,
+    labels: _Int64s,
+    metric: str,
+    margin: float,
+    weight: float,
+    gradient: _Matrix,
+    n_threads: int,
+    progress: _Progress,
+    isa: str,
+    packing_budget: int,
+) -> None: ...
 def instruction_sets() -> list[tuple[str, str, bool]]: ...
 def default_threads() -> int: ...
 def build_info() -> dict[str, str]: ...

@@ -1,4 +1,4 @@
-"""``triplet_loss`` and ``contrastive_loss``: what triplets or pairs cost, and the gradient.
+"""The losses: what given triplets or pairs cost, or all triplets of a set, and the gradient.
 
 Called by training loops, and by ``tripletmine.torch`` for its autograd function.
 """
@@ -6,13 +6,15 @@ Called by training loops, and by ``tripletmine.torch`` for its autograd function
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from tripletmine import _arguments, _core
+from tripletmine import _arguments, _core, _memory
 from tripletmine._arguments import LossArguments
+from tripletmine._census import census
 from tripletmine._options import Metric, Reduction
 from tripletmine._results import Triplets
 
@@ -251,6 +253,125 @@ def contrastive_loss(
         **_options_of_core(arguments, gradient),
     )
     return _reduced(arguments, each, total, gradient)
+
+
+@overload
+def batch_all_loss(
+    embeddings: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    *,
+    margin: float = ...,
+    metric: Metric = ...,
+    reduction: Literal["mean", "sum"] = ...,
+    grad: Literal[False] = ...,
+    n_threads: int | None = ...,
+    progress: Callable[[int, int], object] | None = ...,
+) -> float: ...
+@overload
+def batch_all_loss(
+    embeddings: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    *,
+    margin: float = ...,
+    metric: Metric = ...,
+    reduction: Literal["mean", "sum"] = ...,
+    grad: Literal[True],
+    n_threads: int | None = ...,
+    progress: Callable[[int, int], object] | None = ...,
+) -> tuple[float, Gradient]: ...
+def batch_all_loss(
+    embeddings: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    *,
+    margin: float = 0.1,
+    metric: Metric = "sqeuclidean",
+    reduction: Literal["mean", "sum"] = "mean",
+    grad: bool = False,
+    n_threads: int | None = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> float | tuple[float, Gradient]:
+    """Compute max(0, margin + d_ap − d_an) over every triplet of a set, and its gradient.
+
+    No triplet is listed. The loss is that of one pass over the pairs (see :func:`census`); for the
+    gradient all distances are computed in float64, a block of anchors at a time, so that memory
+    grows with the number of rows and the time with its square.
+
+    Parameters
+    ----------
+    embeddings : array_like of float, shape (n, d)
+        Rows, as in :func:`mine`.
+    labels : array_like of int or str, shape (n,)
+        As in :func:`mine`.
+    margin, metric, grad
+        As in :func:`triplet_loss`.
+    reduction : {"mean", "sum"}
+        Over all triplets of the set (0 if there are none). Of those with a loss alone the mean is
+        ``census(...).mean_active_loss``.
+    n_threads, progress
+        As in :func:`mine`.
+
+    Returns
+    -------
+    loss : float
+        To about 1e-6 of its value.
+    gradient : ndarray, shape (n, d)
+        With ``grad=True``, as in :func:`triplet_loss`; which triplets have a loss is decided
+        exactly.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in :func:`triplet_loss`.
+
+    References
+    ----------
+    Hermans, Beyer and Leibe, "In Defense of the Triplet Loss for Person Re-Identification", 2017
+    ("batch all").
+
+    Examples
+    --------
+    >>> import numpy as np, tripletmine
+    >>> x = np.array([[0.0], [1.0], [1.5], [4.0]])
+    >>> tripletmine.batch_all_loss(x, [0, 0, 1, 1], margin=1.0, reduction="sum")
+    19.75
+    """
+    arguments, wanted = _arguments.batch_all_arguments(
+        embeddings,
+        labels,
+        margin=margin,
+        metric=metric,
+        reduction=reduction,
+        grad=grad,
+        n_threads=n_threads,
+        progress=progress,
+    )
+    counted: Any = census(
+        embeddings,
+        labels,
+        margins=[margin],
+        metric=metric,
+        n_threads=n_threads,
+        progress=progress,
+    )
+    mean = counted.mean_loss[0] if counted.triplets else 0.0
+    loss = float(mean if reduction == "mean" else mean * counted.triplets)
+    if not wanted:
+        return loss
+    rows = arguments.embeddings
+    gradient = _arguments.zero_gradient(rows)
+    _core.batch_all_gradient(
+        embeddings=rows,
+        labels=arguments.labels,
+        metric=arguments.metric,
+        margin=float(margin),
+        weight=1.0 / max(1, counted.triplets) if reduction == "mean" else 1.0,
+        gradient=gradient,
+        n_threads=arguments.n_threads,
+        progress=arguments.progress,
+        isa=os.environ.get("TRIPLETMINE_ISA", ""),
+        packing_budget=_memory.packing_budget(len(rows), rows.shape[1]),
+    )
+    return loss, gradient
 
 
 def weighted_triplet_gradient(

@@ -230,3 +230,19 @@ def test_contrastive_loss_refuses(module):
             module.contrastive_loss(X, [[0, 1]], same)
     with pytest.raises(ValueError, match="pairs: found 9 in entry 0"):
         module.contrastive_loss(X, [[0, 9]], [True])
+
+
+@pytest.mark.parametrize("module", [tripletmine, reference], ids=["core", "reference"])
+def test_batch_all_loss_refuses(module):
+    for options, kind, message in [
+        (
+            {"reduction": "none"},
+            ValueError,
+            "reduction: found 'none', expected one of 'mean', 'sum'",
+        ),
+        ({"margin": None}, TypeError, "margin: found None"),
+        ({"grad": 1}, TypeError, r"grad: found 1 \(int\), expected a bool"),
+        ({"metric": "l2"}, ValueError, "metric: found 'l2'"),
+    ]:
+        with pytest.raises(kind, match=message):
+            module.batch_all_loss(X, Y, **options)

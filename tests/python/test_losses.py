@@ -183,6 +183,74 @@ def test_bfloat16_and_memory_maps(tmp_path):
     )
 
 
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    kind=st.sampled_from([kind for kind in KINDS if kind not in ("huge", "mixed", "tiny")]),
+    dtype=st.sampled_from(DTYPES),
+    n=st.sampled_from((1, 2, 7, 16, 23)),
+    d=st.sampled_from((1, 3, 8, 17)),
+    classes=st.sampled_from((1, 2, 4, 30)),
+    metric=st.sampled_from(METRICS),
+    reduction=st.sampled_from(("mean", "sum")),
+    margin=st.sampled_from((0.0, 0.1, 1.0)),
+    kernel_set=st.sampled_from(SUPPORTED),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_batch_all_is_the_loss_of_all_triplets(
+    kind, dtype, n, d, classes, metric, reduction, margin, kernel_set, seed
+):
+    rng = np.random.default_rng(seed)
+    x = rows(kind, n, d, rng).astype(dtype)
+    labels = rng.integers(0, classes, size=n)
+    options = {"margin": margin, "metric": metric, "reduction": reduction}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRIPLETMINE_ISA", kernel_set)
+        loss, gradient = tripletmine.batch_all_loss(x, labels, grad=True, **options)
+        assert loss == tripletmine.batch_all_loss(x, labels, **options)
+    truth, true_gradient = reference.batch_all_loss(x, labels, grad=True, **options)
+    scale = np.abs(true_gradient).max(initial=1e-300)
+    assert loss == pytest.approx(truth, rel=1e-6, abs=1e-15)
+    assert gradient.dtype == true_gradient.dtype
+    # The order of the sums differs: where they cancel, what is left is rounding.
+    tolerance = 1e-6 if gradient.dtype == np.float32 else 1e-11
+    terms = 1 if reduction == "mean" else n * n
+    np.testing.assert_allclose(
+        gradient, true_gradient, rtol=tolerance, atol=tolerance * (scale + terms * 1e-3)
+    )
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_batch_all_of_several_blocks_whatever_the_threads(metric):
+    x = rows("normal", 1300, 5, np.random.default_rng(8))
+    labels = np.arange(1300) % 7
+    options = {"margin": 0.3, "metric": metric, "grad": True}
+    first = tripletmine.batch_all_loss(x, labels, n_threads=1, **options)
+    for n_threads in (2, 5):
+        again = tripletmine.batch_all_loss(x, labels, n_threads=n_threads, **options)
+        assert_same_loss(again[1], first[1])
+    # By slopes counted in matrices: every anchor's, then the derivative of each pair by its row.
+    distances = reference.distance_matrix(x, x, metric)
+    slopes = np.zeros_like(distances)
+    for a in range(len(x)):
+        same = np.flatnonzero((labels == labels[a]) & (np.arange(len(x)) != a))
+        others = np.flatnonzero(labels != labels[a])
+        active = 0.3 - (distances[a, others] - distances[a, same][:, None]) > 0.0
+        slopes[a, same] = active.sum(axis=1)
+        slopes[a, others] = -active.sum(axis=0)
+    slopes = (slopes + slopes.T) / tripletmine.census(x, labels, margins=[0.3]).triplets
+    if metric in ("euclidean", "sqeuclidean"):
+        np.fill_diagonal(distances, 1.0)
+        factors = slopes * 2.0 if metric == "sqeuclidean" else slopes / distances
+        truth = factors.sum(axis=1, keepdims=True) * x - factors @ x
+    elif metric == "dot":
+        truth = -slopes @ x
+    else:
+        norms = np.linalg.norm(x, axis=1, keepdims=True)
+        along = (slopes * (1.0 - distances)).sum(axis=1, keepdims=True)
+        truth = (along * x / norms - slopes @ (x / norms)) / norms
+    np.testing.assert_allclose(first[1], truth, rtol=1e-8, atol=1e-12)
+
+
 def test_what_is_too_large_is_refused():
     x = np.array([[0.0], [1e150], [1.0]])
     with pytest.raises(ValueError, match="embeddings: found a loss beyond float64"):

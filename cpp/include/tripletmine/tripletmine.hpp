@@ -175,6 +175,10 @@ Losses contrastive_loss(const Population& embeddings, std::span<const std::int64
                         std::span<const std::uint8_t> same, Metric metric, double margin,
                         const Differentiation& wanted, const Execution& execution);
 
+// The gradient of Σ weight · max(0, margin + d_ap − d_an) over every triplet of labelled rows.
+void batch_all_gradient(const Population& embeddings, Metric metric, double margin, double weight,
+                        const GradientView& gradient, const Execution& execution);
+
 // The compiled kernel sets, best first.
 std::vector<InstructionSet> instruction_sets();
 

@@ -22,10 +22,11 @@ from tripletmine.reference._distances import (
     pairwise_distances,
     sum8,
 )
-from tripletmine.reference._losses import contrastive_loss, triplet_loss
+from tripletmine.reference._losses import batch_all_loss, contrastive_loss, triplet_loss
 from tripletmine.reference._mine import mine
 
 __all__ = [
+    "batch_all_loss",
     "census",
     "contrastive_loss",
     "distance_matrix",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -79,6 +80,43 @@ def contrastive_loss(
         losses.append(missing * missing)
         sums.add(x, y, d, (2.0 if together else -2.0) * missing)
     return sums.reduced(losses)
+
+
+def batch_all_loss(
+    embeddings: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    *,
+    margin: float = 0.1,
+    metric: str = "sqeuclidean",
+    reduction: str = "mean",
+    grad: bool = False,
+    n_threads: int | None = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> Any:
+    """Do what :func:`tripletmine.batch_all_loss` does, with every triplet listed."""
+    arguments, wanted = _arguments.batch_all_arguments(
+        embeddings,
+        labels,
+        margin=margin,
+        metric=metric,
+        reduction=reduction,
+        grad=grad,
+        n_threads=n_threads,
+        progress=progress,
+    )
+    rows = range(len(arguments.embeddings))
+    same = arguments.labels[:, None] == arguments.labels
+    triplets = [
+        (a, p, n)
+        for a in rows
+        for p in rows
+        if p != a and same[a, p]
+        for n in rows
+        if not same[a, n]
+    ]
+    return triplet_loss(
+        embeddings, triplets, margin=margin, metric=metric, reduction=reduction, grad=wanted
+    )
 
 
 class _Sums:
