@@ -43,7 +43,7 @@ def test_split_holds_out_half(found):
 def test_map_at_r_by_hand():
     # Row 0 finds 1 (right) then 2 (wrong): 1/2 of R = 2. Row 1: 0 right, then 2 wrong: 1/2. Row 2
     # finds 3 (right); R = 1. Row 3 finds 2. Row 4 (class of 0) finds 3, 2: nothing.
-    x = np.deg2rad([0.0, 10.0, 40.0, 45.0, 80.0])
+    x = np.deg2rad([0.0, 10.0, 40.0, 45.0, 170.0])
     vectors = np.stack([np.cos(x), np.sin(x)], axis=1)
     labels = np.array(["a", "a", "b", "b", "a"])
     assert text.map_at_r(vectors, labels) == pytest.approx((0.5 + 0.5 + 1 + 1 + 0) / 5)
