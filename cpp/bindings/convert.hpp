@@ -138,5 +138,6 @@ void add_census(py::module_& module);
 void add_mining(py::module_& module);
 void add_distances(py::module_& module);
 void add_negatives(py::module_& module);
+void add_losses(py::module_& module);
 
 }  // namespace tripletmine::python

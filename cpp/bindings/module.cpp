@@ -29,6 +29,7 @@ PYBIND11_MODULE(_core, module) {
     tripletmine::python::add_distances(module);
     tripletmine::python::add_negatives(module);
     tripletmine::python::add_census(module);
+    tripletmine::python::add_losses(module);
     module.def("instruction_sets", &instruction_sets);
     module.def("default_threads", &tripletmine::default_threads);
     module.def("build_info", &build_info);

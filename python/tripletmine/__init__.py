@@ -20,6 +20,7 @@ from tripletmine import reference
 from tripletmine._blocks import mine_blocks
 from tripletmine._census import Census, census
 from tripletmine._distances import nearest, pairwise_distances
+from tripletmine._losses import batch_all_loss, contrastive_loss, triplet_loss
 from tripletmine._mine import mine
 from tripletmine._negatives import Negatives, NegativesReport, mine_negatives
 from tripletmine._results import MiningReport, Triplets
@@ -36,7 +37,9 @@ __all__ = [
     "NegativesReport",
     "Triplets",
     "__version__",
+    "batch_all_loss",
     "census",
+    "contrastive_loss",
     "instruction_sets",
     "mine",
     "mine_blocks",
@@ -46,4 +49,5 @@ __all__ = [
     "reference",
     "sample",
     "show_versions",
+    "triplet_loss",
 ]

@@ -215,6 +215,43 @@ def _owner(begins: Int64s, entry: int) -> int:
     return int(np.searchsorted(begins, entry, side="right")) - 1
 
 
+def entries(name: str, value: Any, width: int, length: int) -> Int64s:
+    """Return row indices, ``width`` an entry: from such rows, or from a tuple of columns."""
+    if isinstance(value, tuple):
+        columns = [_as_array(name, column) for column in value]
+        if len({column.shape for column in columns}) > 1 or columns[0].ndim != 1:
+            shapes = ", ".join(str(column.shape) for column in columns)
+            raise ValueError(f"{name}: found arrays of shapes {shapes}, expected one length")
+        array = np.stack(columns, axis=1)
+    else:
+        array = _as_array(name, value.as_array() if hasattr(value, "as_array") else value)
+    if array.size == 0 and array.ndim != 2:
+        array = np.empty((0, width), dtype=np.int64)
+    if array.ndim != 2 or array.shape[1] != width:
+        raise ValueError(
+            f"{name}: found an array of shape {array.shape}, expected {width} row indices an entry"
+        )
+    if array.dtype.kind not in "iu" and array.size:
+        raise TypeError(f"{name}: found an array of {array.dtype}, expected row indices")
+    bad = np.argwhere((array < 0) | (array >= length))
+    if len(bad):
+        raise ValueError(
+            f"{name}: found {array[tuple(bad[0])]} in entry {bad[0][0]}, expected indices from 0 "
+            f"to {length - 1}"
+        )
+    return np.ascontiguousarray(array, dtype=np.int64)
+
+
+def flags(name: str, value: Any, length: int) -> npt.NDArray[np.uint8]:
+    """Return one bool for each of ``length`` entries, as 0 and 1."""
+    array = _as_array(name, value)
+    if array.dtype.kind != "b" and array.size:
+        raise TypeError(f"{name}: found an array of {array.dtype}, expected bools")
+    if array.shape != (length,):
+        raise ValueError(f"{name}: found shape {array.shape}, expected ({length},), one a pair")
+    return np.ascontiguousarray(array, dtype=np.uint8)
+
+
 def _as_array(name: str, value: Any) -> Array:
     """Anything with ``__array__`` or, on the CPU, DLPack; torch tensors without a copy."""
     if np.ma.is_masked(value):

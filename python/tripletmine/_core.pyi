@@ -127,6 +127,42 @@ def pairwise_distances(
     progress: _Progress,
     isa: str,
 ) -> None: ...
+def triplet_loss(
+    *,
+    embeddings: _Matrix,
+    triplets: _Int64s,
+    metric: str,
+    margin: float,
+    weights: _Float64s,
+    gradient: _Matrix | None,
+    n_threads: int,
+    isa: str,
+) -> tuple[_Float64s, float]: ...
+def contrastive_loss(
+    *,
+    embeddings: _Matrix,
+    pairs: _Int64s,
+    same: _Bytes,
+    metric: str,
+    margin: float,
+    weights: _Float64s,
+    gradient: _Matrix | None,
+    n_threads: int,
+    isa: str,
+) -> tuple[_Float64s, float]: ...
+def batch_all_gradient(
+    *,
+    embeddings: _Matrix,
+    labels: _Int64s,
+    metric: str,
+    margin: float,
+    weight: float,
+    gradient: _Matrix,
+    n_threads: int,
+    progress: _Progress,
+    isa: str,
+    packing_budget: int,
+) -> None: ...
 def instruction_sets() -> list[tuple[str, str, bool]]: ...
 def default_threads() -> int: ...
 def build_info() -> dict[str, str]: ...

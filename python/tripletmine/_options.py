@@ -10,6 +10,8 @@ import math
 import operator
 from typing import Any, Literal, get_args
 
+import numpy as np
+
 PosStrategy = Literal["easy", "hard", "semihard", "random", "all"]
 NegStrategy = Literal["semihard", "hard", "easy", "random", "all"]
 Metric = Literal["cosine", "dot", "euclidean", "sqeuclidean"]
@@ -18,6 +20,7 @@ Fallback = Literal["drop", "easy", "hard"]
 PositiveScore = Literal["min", "max", "mean"]
 RankAmong = Literal["survivors", "all"]
 Sampling = Literal["top", "random"]
+Reduction = Literal["mean", "sum", "none"]
 Per = Literal["anchor", "class"]
 SampleType = Literal["any", "all", "hard", "semihard", "easy"]
 Weights = Literal["uniform", "distance"]
@@ -30,6 +33,7 @@ FALLBACKS: tuple[str, ...] = get_args(Fallback)
 POSITIVE_SCORES: tuple[str, ...] = get_args(PositiveScore)
 RANK_AMONG: tuple[str, ...] = get_args(RankAmong)
 SAMPLINGS: tuple[str, ...] = get_args(Sampling)
+REDUCTIONS: tuple[str, ...] = get_args(Reduction)
 PERS: tuple[str, ...] = get_args(Per)
 SAMPLE_TYPES: tuple[str, ...] = get_args(SampleType)
 WEIGHTS: tuple[str, ...] = get_args(Weights)
@@ -82,11 +86,16 @@ def real(name: str, value: Any) -> float:
 
 def margin(value: Any) -> float | None:
     """Return a margin: None, or a finite number of at least 0."""
-    if value is None:
-        return None
-    number = real("margin", value)
+    return None if value is None else loss_margin("margin", value, ", or None")
+
+
+def loss_margin(name: str, value: Any, alternative: str = "") -> float:
+    """Return a margin that has to be given: a finite number of at least 0."""
+    number = real(name, value)
     if not 0.0 <= number < math.inf:
-        raise ValueError(f"margin: found {number}, expected a finite number of at least 0, or None")
+        raise ValueError(
+            f"{name}: found {number}, expected a finite number of at least 0{alternative}"
+        )
     return number
 
 
@@ -98,6 +107,13 @@ def finite(name: str, value: Any) -> float | None:
     if math.isinf(number):
         raise ValueError(f"{name}: found {number}, expected a finite number or None")
     return number
+
+
+def flag(name: str, value: Any) -> bool:
+    """Return ``value`` if it is True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}: found {value!r} ({type(value).__name__}), expected a bool")
+    return bool(value)
 
 
 def margins(value: Any) -> tuple[float, ...]:

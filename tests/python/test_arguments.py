@@ -254,3 +254,60 @@ def test_results_that_cannot_fit_are_refused_with_the_bytes_needed(monkeypatch):
             mine(x[:10_000], np.arange(10_000) % 2, pos_strategy="all", num_negatives=9000)
     with pytest.raises(MemoryError, match="out: the distances need 400000000000000 bytes"):
         tripletmine.pairwise_distances(x)
+
+
+TRIPLET = [[0, 1, 2]]
+WRONG_LOSS = {
+    "index": ([X, [[0, 1, 2], [0, 6, 1]]], {}, ValueError, "triplets: found 6 in entry 1, .*0 to 5"),
+    "negative": ([X, [[0, 1, -1]]], {}, ValueError, "triplets: found -1 in entry 0"),
+    "width": ([X, [[0, 1]]], {}, ValueError, r"triplets: .*shape \(1, 2\), expected 3 row indices"),
+    "rank": ([X, [0, 1, 2]], {}, ValueError, r"triplets: .*shape \(3,\), expected 3 row indices"),
+    "floats": ([X, [[0.0, 1.0, 2.0]]], {}, TypeError, "triplets: .*float64, expected row indices"),
+    "columns": ([X, ([0], [1, 2], [3])], {}, ValueError, r"triplets: .*shapes \(1,\), \(2,\), \(1,\)"),
+    "two columns": ([X, ([0], [1])], {}, ValueError, r"triplets: .*shape \(1, 2\), expected 3"),
+    "rows": ([X.astype(int), TRIPLET], {}, TypeError, "embeddings: .*int64"),
+    "margin": ([X, TRIPLET], {"margin": -1}, ValueError, "margin: found -1.0, expected .* at least 0$"),
+    "no margin": ([X, TRIPLET], {"margin": None}, TypeError, "margin: found None"),
+    "metric": ([X, TRIPLET], {"metric": "l2"}, ValueError, "metric: found 'l2'"),
+    "reduction": ([X, TRIPLET], {"reduction": "max"}, ValueError, "reduction: found 'max', .*'mean'"),
+    "grad": ([X, TRIPLET], {"grad": "yes"}, TypeError, r"grad: found 'yes' \(str\), expected a bool"),
+    "grad of none": ([X, TRIPLET], {"grad": True, "reduction": "none"}, ValueError,
+                     "grad: found True with reduction 'none'"),
+    "threads": ([X, TRIPLET], {"n_threads": 0}, ValueError, "n_threads: found 0"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("module", [tripletmine, reference], ids=["core", "reference"])
+@pytest.mark.parametrize("case", WRONG_LOSS)
+def test_triplet_loss_refuses(case, module):
+    args, options, kind, message = WRONG_LOSS[case]
+    with pytest.raises(kind, match=message):
+        module.triplet_loss(*args, **options)
+
+
+@pytest.mark.parametrize("module", [tripletmine, reference], ids=["core", "reference"])
+def test_contrastive_loss_refuses(module):
+    for same, kind, message in [
+        ([True, False], ValueError, r"same: found shape \(2,\), expected \(1,\)"),
+        ([1], TypeError, "same: found an array of int64, expected bools"),
+    ]:
+        with pytest.raises(kind, match=message):
+            module.contrastive_loss(X, [[0, 1]], same)
+    with pytest.raises(ValueError, match="pairs: found 9 in entry 0"):
+        module.contrastive_loss(X, [[0, 9]], [True])
+
+
+@pytest.mark.parametrize("module", [tripletmine, reference], ids=["core", "reference"])
+def test_batch_all_loss_refuses(module):
+    for options, kind, message in [
+        (
+            {"reduction": "none"},
+            ValueError,
+            "reduction: found 'none', expected one of 'mean', 'sum'",
+        ),
+        ({"margin": None}, TypeError, "margin: found None"),
+        ({"grad": 1}, TypeError, r"grad: found 1 \(int\), expected a bool"),
+        ({"metric": "l2"}, ValueError, "metric: found 'l2'"),
+    ]:
+        with pytest.raises(kind, match=message):
+            module.batch_all_loss(X, Y, **options)

@@ -182,6 +182,27 @@ struct Neighbours {
     Report report;
 };
 
+// Where a gradient goes: as many rows and columns as the embeddings, row-major, float32 or float64.
+struct GradientView {
+    void* data = nullptr;  // null: no gradient is wanted
+    DType dtype = DType::float32;
+};
+
+// The gradient of Σ weight · loss. `weights` has one value for each entry, or one for all.
+struct Differentiation {
+    std::span<const double> weights = {};
+    GradientView gradient = {};  // rows without a loss are left as they are
+
+    double weight(std::int64_t entry) const {
+        return weights[weights.size() == 1 ? 0 : static_cast<std::size_t>(entry)];
+    }
+};
+
+struct Losses {
+    std::vector<double> each;
+    double sum = 0.0;
+};
+
 struct InstructionSet {
     std::string_view name;
     std::string_view description;
@@ -239,6 +260,20 @@ Neighbours nearest(const Population& rows, const std::optional<Population>& refe
 void pairwise_distances(const Population& rows, const std::optional<Population>& references,
                         Metric metric, float* out, std::ptrdiff_t row_stride,
                         std::ptrdiff_t col_stride, const Execution& execution);
+
+// max(0, margin + d_ap − d_an) of each (anchor, positive, negative), three rows an entry.
+Losses triplet_loss(const Population& embeddings, std::span<const std::int64_t> triplets,
+                    Metric metric, double margin, const Differentiation& wanted,
+                    const Execution& execution);
+
+// d² of each pair of the same kind, max(0, margin − d)² of the others, two rows an entry.
+Losses contrastive_loss(const Population& embeddings, std::span<const std::int64_t> pairs,
+                        std::span<const std::uint8_t> same, Metric metric, double margin,
+                        const Differentiation& wanted, const Execution& execution);
+
+// The gradient of Σ weight · max(0, margin + d_ap − d_an) over every triplet of labelled rows.
+void batch_all_gradient(const Population& embeddings, Metric metric, double margin, double weight,
+                        const GradientView& gradient, const Execution& execution);
 
 // The compiled kernel sets, best first.
 std::vector<InstructionSet> instruction_sets();

@@ -10,15 +10,28 @@ from tripletmine.cli._shared import Commands
 def add_parser(commands: Commands) -> None:
     """Add the command to the parser."""
     demo = commands.add_parser(
-        "demo", help="mine handwritten digits and draw the hardest triplets", allow_abbrev=False
+        "demo",
+        help="mine handwritten digits and draw the hardest triplets, or train on texts",
+        allow_abbrev=False,
     )
     demo.set_defaults(run=_run)
     demo.add_argument(
-        "-o", "--output", default="tripletmine-demo.png", help="the picture (default: %(default)s)"
+        "--text",
+        action="store_true",
+        help="train a search of Python functions on random, hard and semi-hard triplets instead",
+    )
+    demo.add_argument(
+        "-o",
+        "--output",
+        help="the picture (default: tripletmine-demo.png, or tripletmine-text.png)",
     )
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    from tripletmine import _demo
+    from tripletmine import _demo, _demo_text
 
-    _demo.run(arguments.output)
+    run = _demo_text.run if arguments.text else _demo.run
+    if arguments.output is None:
+        run()
+    else:
+        run(arguments.output)

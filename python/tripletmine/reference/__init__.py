@@ -23,12 +23,15 @@ from tripletmine.reference._distances import (
     pairwise_distances,
     sum8,
 )
+from tripletmine.reference._losses import batch_all_loss, contrastive_loss, triplet_loss
 from tripletmine.reference._mine import mine
 from tripletmine.reference._negatives import mine_negatives
 from tripletmine.reference._sample import sample
 
 __all__ = [
+    "batch_all_loss",
     "census",
+    "contrastive_loss",
     "distance_matrix",
     "mine",
     "mine_blocks",
@@ -37,4 +40,5 @@ __all__ = [
     "pairwise_distances",
     "sample",
     "sum8",
+    "triplet_loss",
 ]

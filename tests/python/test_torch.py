@@ -1,0 +1,245 @@
+"""``tripletmine.torch``, used as it is meant to be: in training loops, losses and data loaders."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+
+import tripletmine
+from oracle import METRICS
+
+torch = pytest.importorskip("torch", reason="the adapter for PyTorch needs PyTorch")
+
+from torch.utils.data import DataLoader, TensorDataset  # noqa: E402
+
+from tripletmine.torch import TripletDataset, TripletLoss, TripletMiner  # noqa: E402
+
+RNG = np.random.default_rng(0)
+X = torch.tensor(RNG.normal(size=(60, 8)), dtype=torch.float32)
+LABELS = torch.tensor(RNG.integers(0, 5, size=60))
+
+
+# -------------------------------------------------------------------------------------------- miner
+
+
+@pytest.mark.parametrize("options", [{}, {"pos_strategy": "all", "fallback": "easy"}])
+def test_miner_returns_what_mine_does(options):
+    miner = TripletMiner(**options)
+    mined = tripletmine.mine(X.numpy(), LABELS.numpy(), **options)
+    for ours, truth in zip(miner(X, LABELS), mined, strict=True):
+        assert ours.dtype == torch.int64
+        assert ours.tolist() == truth.tolist()
+    assert miner.report.triplets == len(mined)
+
+
+def test_miner_takes_references_gradients_and_bfloat16():
+    reference, ref_labels = X[:20] + 0.1, LABELS[:20]
+    ours = TripletMiner(neg_strategy="hard")(X, LABELS, reference, ref_labels)
+    truth = tripletmine.mine(X, LABELS, reference, ref_labels, neg_strategy="hard")
+    assert [column.tolist() for column in ours] == [column.tolist() for column in truth]
+    live = X.clone().requires_grad_()
+    assert not any(column.requires_grad for column in TripletMiner()(live * 2, LABELS))
+    half = X.to(torch.bfloat16)
+    truth = tripletmine.mine(half.float(), LABELS)
+    assert TripletMiner()(half, LABELS)[2].tolist() == truth.negatives.tolist()
+
+
+def test_miner_refuses_unknown_options_at_once():
+    with pytest.raises(
+        TypeError, match="neg_strateg: unknown option, expected one of pos_strategy"
+    ):
+        TripletMiner(neg_strateg="hard")
+    with pytest.raises(TypeError, match="ref_emb: unknown option"):
+        TripletDataset([], [], ref_emb=X)
+    assert repr(TripletMiner(neg_strategy="hard")) == "TripletMiner(neg_strategy='hard')"
+
+
+def test_a_loss_of_pytorch_metric_learning_takes_the_miner():
+    losses = pytest.importorskip("pytorch_metric_learning.losses")
+    live = X.clone().requires_grad_()
+    miner = TripletMiner(pos_strategy="hard", neg_strategy="hard", metric="euclidean")
+    theirs = losses.TripletMarginLoss(margin=0.2)(live, LABELS, miner(live, LABELS))
+    theirs.backward()
+    assert theirs.item() > 0
+    assert live.grad.abs().sum() > 0
+    # Their loss on the triplets (of rows scaled to norm 1) is ours, and so is the gradient.
+    unit = X.clone().requires_grad_()
+    rows = torch.nn.functional.normalize(unit)
+    each = TripletLoss(margin=0.2, metric="euclidean", reduction="none")(rows, miner(live, LABELS))
+    ours = each[each > 0].mean()
+    ours.backward()
+    assert ours.item() == pytest.approx(theirs.item(), rel=1e-4)
+    torch.testing.assert_close(unit.grad, live.grad, rtol=1e-3, atol=1e-5)
+
+
+# --------------------------------------------------------------------------------------------- loss
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_loss_passes_gradcheck(metric, reduction):
+    x = torch.tensor(RNG.normal(size=(9, 4)), requires_grad=True)
+    triplets = torch.tensor(RNG.integers(0, 9, size=(30, 3)))
+    loss = TripletLoss(margin=0.7, metric=metric, reduction=reduction)
+    assert torch.autograd.gradcheck(lambda rows: loss(rows, triplets), [x])
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_loss_is_the_package_s_own(dtype, reduction):
+    x = X.to(dtype, copy=True).requires_grad_()
+    triplets = tripletmine.mine(x, LABELS, neg_strategy="hard")
+    truth = tripletmine.triplet_loss(x, triplets, margin=0.4, reduction=reduction, grad=True)
+    for form in (triplets, tuple(map(torch.tensor, triplets)), torch.tensor(triplets.as_array())):
+        x.grad = None
+        loss = TripletLoss(0.4, reduction=reduction)(x, form)
+        loss.backward()
+        assert loss.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+        assert loss.item() == pytest.approx(truth[0], rel=1e-7)
+        torch.testing.assert_close(x.grad, torch.from_numpy(truth[1]).to(dtype))
+
+
+def test_loss_scales_with_the_incoming_gradient():
+    triplets = RNG.integers(0, 60, size=(50, 3))
+    gradients = []
+    for factor in (1.0, -3.0):
+        x = X.to(torch.float64, copy=True).requires_grad_()
+        (factor * TripletLoss()(x, triplets)).backward()
+        gradients.append(x.grad)
+    torch.testing.assert_close(gradients[1], -3.0 * gradients[0])
+
+
+def test_loss_of_no_triplets():
+    x = X.clone().requires_grad_()
+    loss = TripletLoss()(x, torch.empty((0, 3), dtype=torch.int64))
+    loss.backward()
+    assert loss.item() == 0.0
+    assert not x.grad.any()
+
+
+def test_loss_refuses_wrong_options_at_once():
+    for options, message in [
+        ({"margin": -1.0}, "margin: found -1.0"),
+        ({"metric": "l2"}, "metric: found 'l2'"),
+        ({"reduction": "max"}, "reduction: found 'max'"),
+        ({"n_threads": 0}, "n_threads: found 0"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            TripletLoss(**options)
+    assert repr(TripletLoss()) == (
+        "TripletLoss(margin=0.1, metric='sqeuclidean', reduction='mean')"
+    )
+
+
+def test_twice_differentiated_is_refused_rather_than_wrong():
+    x = X.clone().requires_grad_()
+    squared = TripletLoss(margin=5.0)(x, [[0, 1, 2]]) ** 2
+    (gradient,) = torch.autograd.grad(squared, x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
+
+
+# ------------------------------------------------------------------------------------------ dataset
+
+
+def dataset(**options):
+    return TripletDataset(TensorDataset(torch.arange(60)), LABELS, **options)
+
+
+def served(loader):
+    return [[row.item() for (row,) in batch] for batch in loader]
+
+
+def test_dataset_serves_the_triplets_of_the_last_mining():
+    triplets = dataset(neg_strategy="hard")
+    assert len(triplets) == 0
+    with pytest.raises(IndexError, match="expected a call of remine first"):
+        triplets[0]
+    for embeddings in (X, X.flip(1) ** 2, X.numpy()):
+        triplets.remine(embeddings)
+        truth = tripletmine.mine(embeddings, LABELS, neg_strategy="hard").as_array()
+        assert len(triplets) == len(truth)
+        loader = DataLoader(triplets, batch_size=None)
+        assert served(loader) == truth.tolist()
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_dataset_in_two_workers(method):
+    triplets = dataset(neg_strategy="hard")
+    loader = DataLoader(
+        triplets, batch_size=None, num_workers=2, multiprocessing_context=method, timeout=120
+    )
+    for embeddings in (X, X.flip(1) ** 2):
+        triplets.remine(embeddings)
+        truth = tripletmine.mine(embeddings, LABELS, neg_strategy="hard").as_array()
+        assert served(loader) == truth.tolist()
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_workers_that_outlive_a_mining_do_not_serve_old_triplets(method):
+    triplets = dataset(neg_strategy="hard")
+    triplets.remine(X)
+    loader = DataLoader(
+        triplets, batch_size=None, num_workers=2, persistent_workers=True,
+        multiprocessing_context=method, timeout=120,
+    )  # fmt: skip
+    assert len(served(loader)) == len(triplets)
+    triplets.remine(X.flip(1) ** 2)
+    with pytest.raises(RuntimeError, match="without persistent_workers"):
+        served(loader)
+
+
+def test_dataset_can_be_pickled_and_copied():
+    triplets = dataset()
+    triplets.remine(X)
+    for twin in (pickle.loads(pickle.dumps(triplets)), copy.deepcopy(triplets)):
+        assert len(twin) == len(triplets)
+        assert twin[0] == triplets[0]
+        twin.remine(-X)
+
+
+def test_a_training_loop_with_two_workers_learns():
+    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
+    labels = np.arange(120) % 4
+    x = torch.randn(120, 10, generator=generator)
+    x[:, 0] += 1.5 * torch.tensor(labels)
+    model = torch.nn.Linear(10, 3)
+    optimiser = torch.optim.Adam(model.parameters(), lr=0.01)
+    triplets = TripletDataset(TensorDataset(x), labels, neg_strategy="semihard", fallback="hard")
+    loss_of = torch.nn.TripletMarginLoss(margin=0.5)
+
+    def recall():
+        nearest, _ = tripletmine.nearest(model(x), metric="euclidean")
+        return (labels[nearest[:, 0]] == labels).mean()
+
+    before = recall()
+    for _ in range(4):
+        with torch.no_grad():
+            triplets.remine(model(x))
+        loader = DataLoader(
+            triplets, batch_size=30, shuffle=True, num_workers=2, generator=generator, timeout=120
+        )
+        for (anchor,), (positive,), (negative,) in loader:
+            optimiser.zero_grad()
+            loss_of(model(anchor), model(positive), model(negative)).backward()
+            optimiser.step()
+    assert recall() > before + 0.1
+
+
+def test_a_training_loop_over_the_whole_set_learns():
+    torch.manual_seed(0)
+    x, labels = X + LABELS[:, None] * torch.linspace(0, 1, 8), LABELS
+    model = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.Tanh(), torch.nn.Linear(16, 4))
+    optimiser = torch.optim.Adam(model.parameters(), lr=0.02)
+    miner, loss_of = TripletMiner(metric="sqeuclidean", neg_strategy="hard"), TripletLoss(0.5)
+    losses = []
+    for _ in range(40):
+        y = model(x)
+        loss = loss_of(y, miner(y, labels))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert np.mean(losses[-5:]) < 0.6 * losses[0]
