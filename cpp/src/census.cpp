@@ -104,7 +104,8 @@ private:
         }
         farthest += *std::max_element(margins_.begin(), margins_.end());
         distances.push_back(
-            coarse_within(metric_, join_.score_error(), norm2, largest_norm2_, farthest));
+            uneven_ ? farthest
+                    : coarse_within(metric_, join_.score_error(), norm2, largest_norm2_, farthest));
     }
 
     void take(std::size_t anchor, const AnchorCounts& own) {
@@ -234,7 +235,7 @@ Census census(const Population& embeddings, const std::optional<Population>& ref
               std::span<const double> margins, Metric metric, const Execution& execution) {
     const KernelSet& kernels = choose_kernels(execution.instruction_set);
     Census census;
-    run_team(execution.n_threads, execution.monitor, [&](Team& team) {
+    run_team(threads_for(execution, embeddings, references), execution.monitor, [&](Team& team) {
         const Stopwatch stopwatch;
         Join join(team, kernels, embeddings, references, anchors, metric, execution.packing_budget);
         Counter(team, join, metric, margins, census).run();

@@ -336,12 +336,11 @@ struct BlockMiner::State {
     State(const MineOptions& mine_options, const Execution& how)
         : kernels(choose_kernels(how.instruction_set)),
           options(mine_options),
-          n_threads(how.n_threads),
           progress(how.monitor) {}
 
     const KernelSet& kernels;
     MineOptions options;
-    int n_threads;
+    int n_threads = 1;
     Progress progress;
     std::optional<Join> join;  // of a team that has gone: each call makes its own of it
     std::vector<std::vector<std::int64_t>> batches;
@@ -361,6 +360,7 @@ BlockMiner::BlockMiner(const Population& embeddings, const std::optional<Populat
                        const MineOptions& options, const Execution& execution)
     : state_(std::make_unique<State>(options, execution)) {
     State& state = *state_;
+    state.n_threads = threads_for(execution, embeddings, references);
     run_team(state.n_threads, &state.progress, [&](Team& team) {
         const Stopwatch stopwatch;
         state.join.emplace(team, state.kernels, embeddings, references, anchors, options.metric,

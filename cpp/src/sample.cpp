@@ -295,7 +295,7 @@ Mined sample(const Population& embeddings, const std::optional<Population>& refe
              const SampleOptions& options, const Execution& execution) {
     const KernelSet& kernels = choose_kernels(execution.instruction_set);
     Mined mined;
-    run_team(execution.n_threads, execution.monitor, [&](Team& team) {
+    run_team(threads_for(execution, embeddings, references), execution.monitor, [&](Team& team) {
         const Stopwatch stopwatch;
         Join join(team, kernels, embeddings, references, anchors, options.metric,
                   execution.packing_budget);
