@@ -89,14 +89,14 @@ private:
 };
 
 inline py::dict to_dict(const Report& report) {
-    return py::dict("anchors"_a = report.anchors,
-                    "anchors_without_positive"_a = report.anchors_without_positive,
-                    "anchors_without_negative"_a = report.anchors_without_negative,
-                    "fell_back"_a = report.fell_back, "zero_rows"_a = report.zero_rows,
-                    "pairs_considered"_a = report.pairs_considered,
-                    "pairs_decided"_a = report.pairs_decided, "seconds"_a = report.seconds,
-                    "threads"_a = report.threads,
-                    "instruction_set"_a = std::string(report.instruction_set));
+    return py::dict(
+        "anchors"_a = report.anchors,
+        "anchors_without_positive"_a = report.anchors_without_positive,
+        "anchors_without_negative"_a = report.anchors_without_negative,
+        "fell_back"_a = report.fell_back, "zero_rows"_a = report.zero_rows,
+        "pairs_considered"_a = report.pairs_considered, "pairs_decided"_a = report.pairs_decided,
+        "seconds"_a = report.seconds, "threads"_a = report.threads,
+        "instruction_set"_a = std::string(report.instruction_set), "plan"_a = report.plan);
 }
 
 template <typename Value>

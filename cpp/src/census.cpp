@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <numeric>
 
 #include "kernels/dispatch.hpp"
 
@@ -113,17 +114,29 @@ private:
         const auto count = static_cast<std::int64_t>(own.positives.size());
         census_.triplets[anchor] = count * own.counts.in_all();
         std::int64_t* with_loss = census_.with_loss.data() + anchor * margins_.size();
-        const double* distance = own.reaches.data();
-        for (const Candidate& positive : own.positives) {
-            census_.hard[anchor] += own.counts.within(*distance++).count;
-            for (std::size_t m = 0; m < margins_.size(); ++m) {
-                const Counts::Total& total = own.counts.within(*distance++);
+        // By distance, so that the thresholds are met in order.
+        std::vector<std::size_t> order(own.positives.size());
+        std::iota(order.begin(), order.end(), std::size_t{0});
+        std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+            return own.positives[a].distance < own.positives[b].distance;
+        });
+        const std::size_t each = margins_.size() + 1;
+        std::int64_t slot = 0;
+        for (const std::size_t i : order) {
+            slot = own.counts.slot_from(slot, own.reaches[i * each]);
+            census_.hard[anchor] += own.counts.within_slot(slot).count;
+        }
+        for (std::size_t m = 0; m < margins_.size(); ++m) {
+            slot = 0;
+            for (const std::size_t i : order) {
+                slot = own.counts.slot_from(slot, own.reaches[i * each + 1 + m]);
+                const Counts::Total& total = own.counts.within_slot(slot);
                 with_loss[m] += total.count;
-                add_loss(anchor, m, positive.distance, total.count, total.sum);
+                add_loss(anchor, m, own.positives[i].distance, total.count, total.sum);
             }
         }
         rows_[anchor] = own.row;
-        coarse_[anchor] = own.counts.within(*distance).count > 0;
+        coarse_[anchor] = own.counts.within(own.reaches.back()).count > 0;
     }
 
     // Of a positive and the `count` negatives within its reach, whose distances sum to `sum`; both

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <limits>
 #include <numeric>
+#include <string>
 
 #include "block_sweep.hpp"
 #include "exact.hpp"
@@ -13,6 +15,18 @@ namespace tripletmine {
 namespace {
 
 constexpr std::int64_t rows_per_task = 1024;
+
+std::string_view name_of(Format format) {
+    switch (format) {
+        case Format::float32:
+            return "float32";
+        case Format::bfloat16_pair:
+            return "bfloat16 pairs";
+        case Format::int8:
+            break;
+    }
+    return "int8";
+}
 
 std::shared_ptr<const Dataset> measured(
     Team& team, const KernelSet& kernels, const Population& population,
@@ -58,6 +72,7 @@ Join Join::narrowed(std::span<const std::int64_t> rows) const {
     join.rows_ = measured(team_, kernels_, population_, rows);
     for (auto& operand : join.row_operands_) operand = nullptr;
     join.decided_ = 0;
+    join.filters_.clear();
     return join;
 }
 
@@ -68,6 +83,10 @@ void Join::describe(Report& report, const Stopwatch& stopwatch) const {
     report.seconds = stopwatch.seconds();
     report.threads = team_.size();
     report.instruction_set = kernels_.name;
+    for (const std::string_view filter : filters_) {
+        report.plan += (report.plan.empty() ? "" : ", ") + std::string(filter);
+    }
+    if (filters_.empty()) report.plan = "float64";
 }
 
 Pairing Join::packed(Precision precision) {
@@ -79,6 +98,7 @@ Pairing Join::packed(Precision precision) {
                                                both <= packing_budget_);
     };
     const auto index = static_cast<std::size_t>(precision);
+    note_use(name_of(scorer.format));
     auto &row_operand = row_operands_[index], &col_operand = col_operands_[index];
     if (!col_operand) col_operand = pack(cols_);
     if (!row_operand) row_operand = rows_ == cols_ ? col_operand : pack(rows_);
@@ -86,10 +106,22 @@ Pairing Join::packed(Precision precision) {
             rows_ == cols_, metric_};
 }
 
+// For tests and benchmarks the environment variable TRIPLETMINE_FILTER chooses, and nothing changes
+// it: "coarse" or "fine".
 FilterPlan Join::plan_filter() const {
+    const char* chosen = std::getenv("TRIPLETMINE_FILTER");
+    const std::string_view name = chosen == nullptr ? "" : chosen;
     constexpr std::int64_t longest_coded = std::int64_t{1} << 16;  // int8 sums fit in int32
-    const bool coarse = rows_->dim() >= kernels_.coarse_pays_from && rows_->dim() <= longest_coded;
+    if (rows_->dim() > longest_coded || name == "fine") return {Precision::fine, false};
+    if (name == "coarse") return {Precision::coarse, false};
+    const bool coarse = rows_->dim() >= kernels_.coarse_pays_from;
     return {coarse ? Precision::coarse : Precision::fine, true};
+}
+
+void Join::note_use(std::string_view filter) {
+    if (std::find(filters_.begin(), filters_.end(), filter) == filters_.end()) {
+        filters_.push_back(filter);
+    }
 }
 
 Choice Join::rank(Relation relation, Sign sign, std::int64_t k, std::vector<Range> ranges) {

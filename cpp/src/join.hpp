@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "dataset.hpp"
@@ -116,6 +117,7 @@ public:
     // the columns that the join packed for the next one.
     void include(const Join& narrowed) {
         decided_ += narrowed.decided_;
+        for (const std::string_view filter : narrowed.filters_) note_use(filter);
         for (int i = 0; i < 2; ++i) {
             if (!col_operands_[i]) col_operands_[i] = narrowed.col_operands_[i];
         }
@@ -126,6 +128,8 @@ public:
     void describe(Report& report, const Stopwatch& stopwatch) const;
 
 private:
+    void note_use(std::string_view filter);
+
     // Both sides packed for a scorer, at the first question that needs it.
     Pairing packed(Precision precision);
     FilterPlan plan_filter() const;
@@ -149,6 +153,7 @@ private:
     // By precision.
     std::shared_ptr<const Operand> row_operands_[2], col_operands_[2];
     std::int64_t decided_ = 0;
+    std::vector<std::string_view> filters_;  // in the order of their first use
 };
 
 }  // namespace tripletmine

@@ -61,6 +61,9 @@ class MiningReport:
         Threads used.
     instruction_set : str
         Name of the kernel set used.
+    plan : str
+        The scores that filtered, in the order of their first use, such as "int8" or "int8,
+        float32"; "float64" where every distance was computed.
     """
 
     anchors: int
@@ -74,6 +77,7 @@ class MiningReport:
     seconds: float
     threads: int
     instruction_set: str
+    plan: str
 
     def as_dict(self) -> dict[str, int | float | str]:
         """Return the fields by name."""
@@ -226,6 +230,6 @@ def _added(reports: Sequence[MiningReport]) -> MiningReport:
     added: dict[str, Any] = {
         name: sum(report[name] for report in fields)
         for name in fields[0]
-        if name not in ("zero_rows", "threads", "instruction_set")
+        if name not in ("zero_rows", "threads", "instruction_set", "plan")
     }
     return dataclasses.replace(reports[0], **added)

@@ -9,15 +9,17 @@ import tripletmine
 from oracle import KINDS, METRICS, PAIRS, SUPPORTED, assert_same, calls, rows
 from tripletmine import _memory, _options, reference
 
+FILTERS = ("", "coarse", "fine")  # as the plan has it, and each alone
 thorough = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @thorough
-@given(calls(), st.sampled_from([1, 2, 5]), st.sampled_from(SUPPORTED))
-def test_equals_the_reference(call, n_threads, kernel_set):
+@given(calls(), st.sampled_from([1, 2, 5]), st.sampled_from(SUPPORTED), st.sampled_from(FILTERS))
+def test_equals_the_reference(call, n_threads, kernel_set, chosen):
     args, options = call
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRIPLETMINE_ISA", kernel_set)
+        patch.setenv("TRIPLETMINE_FILTER", chosen)
         ours = tripletmine.mine(*args, **options, n_threads=n_threads)
     assert_same(ours, reference.mine(*args, **options))
     assert ours.report.instruction_set == kernel_set

@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -134,6 +135,8 @@ struct Report {
     double seconds = 0.0;
     int threads = 0;
     std::string_view instruction_set = {};
+    // The scores that filtered, in the order of their first use.
+    std::string plan = {};
 };
 
 // Arrays of one length, a triplet an entry. When there are more than max_triplets, only `count` is

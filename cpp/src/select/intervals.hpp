@@ -296,10 +296,18 @@ public:
     const Total& within(double threshold) const {
         return totals_[static_cast<std::size_t>(thresholds_.slot(threshold))];
     }
+    // The same for ascending thresholds: the slot of the next one, from that of the one before.
+    std::int64_t slot_from(std::int64_t slot, double threshold) const {
+        while (slot < thresholds_.size() && thresholds_[slot] < threshold) ++slot;
+        return slot;
+    }
+    const Total& within_slot(std::int64_t slot) const {
+        return totals_[static_cast<std::size_t>(slot)];
+    }
     std::int64_t in_all() const { return totals_.back().count; }
 
 private:
-    static constexpr std::int32_t most_buckets = 4096;
+    static constexpr std::int32_t most_buckets = 2048;
 
     // The candidates of a bucket.
     struct Heap {

@@ -103,6 +103,7 @@ def mine(
         seconds=time.perf_counter() - start,
         threads=1,
         instruction_set="reference",
+        plan="float64",
     )
     a, p, n, to_p, to_n, fell = zip(*rows, strict=True) if rows else [()] * 6
     return Triplets(
