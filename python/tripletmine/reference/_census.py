@@ -115,4 +115,5 @@ class Pairs:
             "seconds": seconds,
             "threads": 1,
             "instruction_set": "reference",
+            "plan": "float64",
         }
