@@ -64,10 +64,11 @@ inline std::optional<Population> population(std::string_view name,
 }
 
 // Hands a vector's memory to NumPy.
-template <typename Element>
-py::array_t<Element> to_numpy(std::vector<Element>&& values) {
-    auto* owned = new std::vector<Element>(std::move(values));
-    const py::capsule free(owned, [](void* p) { delete static_cast<std::vector<Element>*>(p); });
+template <typename Element, typename Allocator>
+py::array_t<Element> to_numpy(std::vector<Element, Allocator>&& values) {
+    using Vector = std::vector<Element, Allocator>;
+    auto* owned = new Vector(std::move(values));
+    const py::capsule free(owned, [](void* p) { delete static_cast<Vector*>(p); });
     return py::array_t<Element>(static_cast<py::ssize_t>(owned->size()), owned->data(), free);
 }
 

@@ -211,14 +211,16 @@ std::int64_t Miner::count() {
     return total;
 }
 
-// With every negative: the triplets that the labels alone allow, at most. Otherwise 0, not asked.
+// The triplets that the labels alone allow, at most.
 double most_triplets(const Join& join, const MineOptions& options) {
-    if (options.negative != Strategy::all) return 0.0;
+    const auto chosen = static_cast<double>(options.num_negatives);
     double most = 0.0;
     for (std::int64_t p = 0; p < join.rows().size(); ++p) {
         const auto same = static_cast<double>(join.cols().class_of(join.rows().label(p)).size());
         const double positives = options.positive == Strategy::all ? same : 1.0;
-        most += positives * (static_cast<double>(join.cols().size()) - same);
+        const double negatives = static_cast<double>(join.cols().size()) - same;
+        most += positives *
+                (options.negative == Strategy::all ? negatives : std::min(negatives, chosen));
     }
     return most;
 }
@@ -243,8 +245,14 @@ std::vector<std::vector<std::int64_t>> batches(const Join& join, const MineOptio
 // negative counts there may be far more than can be held: there they are counted before any is
 // listed.
 bool fits(Team& team, Join& join, const MineOptions& options, Mined& mined) {
-    const auto most = static_cast<double>(options.max_triplets);
-    if (most_triplets(join, options) <= most) return true;
+    const double most = most_triplets(join, options);
+    constexpr double worth_reserving = 1e8;  // memory that is not used is not taken
+    if (most <= std::min(worth_reserving, static_cast<double>(options.max_triplets))) {
+        mined.reserve(static_cast<std::int64_t>(most));
+    }
+    if (options.negative != Strategy::all || most <= static_cast<double>(options.max_triplets)) {
+        return true;
+    }
     for (const std::vector<std::int64_t>& batch : batches(join, options, true)) {
         Join narrowed = join.narrowed(batch);
         mined.count += Miner(team, narrowed, options).count();
@@ -295,6 +303,13 @@ private:
 };
 
 }  // namespace
+
+void Mined::reserve(std::int64_t triplets) {
+    const auto size = static_cast<std::size_t>(triplets);
+    for (auto* indices : {&anchors, &positives, &negatives}) indices->reserve(size);
+    for (auto* distances : {&d_ap, &d_an}) distances->reserve(size);
+    fell_back.reserve(size);
+}
 
 void Mined::resize(std::int64_t triplets) {
     const auto size = static_cast<std::size_t>(triplets);

@@ -43,6 +43,7 @@ public:
     void run() {
         find_classes();
         mined_.resize(options_.draws);
+        std::fill(mined_.fell_back.begin(), mined_.fell_back.end(), std::uint8_t{0});
         std::fill(mined_.anchors.begin(), mined_.anchors.end(), std::int64_t{-1});
         if (!options_.weights && !shares_->empty()) {
             const std::int64_t first = std::min(pilot, options_.draws);

@@ -104,10 +104,10 @@ std::vector<Way> ways(std::string_view set) {
     return {{set, 1, unlimited}, {set, 1, 0}, {set, 3, unlimited}, {set, 3, 0}};
 }
 
-template <typename Value>
-bool same_bytes(const std::vector<Value>& a, const std::vector<Value>& b) {
+template <typename Vector>
+bool same_bytes(const Vector& a, const Vector& b) {
     return a.size() == b.size() &&
-           (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(Value)) == 0);
+           (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof a[0]) == 0);
 }
 
 bool same(const Mined& a, const Mined& b) {

@@ -9,10 +9,12 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <new>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace tripletmine {
@@ -139,15 +141,35 @@ struct Report {
     std::string plan = {};
 };
 
+// A vector whose new elements are not initialised: whoever makes room fills it, on many threads.
+template <typename Element>
+struct Uninitialised : std::allocator<Element> {
+    template <typename Other>
+    struct rebind {
+        using other = Uninitialised<Other>;
+    };
+    template <typename Other>
+    void construct(Other* place) {
+        ::new (static_cast<void*>(place)) Other;
+    }
+    template <typename Other, typename... Arguments>
+    void construct(Other* place, Arguments&&... arguments) {
+        ::new (static_cast<void*>(place)) Other(std::forward<Arguments>(arguments)...);
+    }
+};
+template <typename Element>
+using Column = std::vector<Element, Uninitialised<Element>>;
+
 // Arrays of one length, a triplet an entry. When there are more than max_triplets, only `count` is
 // set and the arrays stay empty.
 struct Mined {
     std::int64_t count = 0;
-    std::vector<std::int64_t> anchors, positives, negatives;
-    std::vector<double> d_ap, d_an;
-    std::vector<std::uint8_t> fell_back;
+    Column<std::int64_t> anchors, positives, negatives;
+    Column<double> d_ap, d_an;
+    Column<std::uint8_t> fell_back;
     Report report;
 
+    void reserve(std::int64_t triplets);
     void resize(std::int64_t triplets);
     void clear();  // the arrays, and their memory
 };

@@ -51,10 +51,13 @@ public:
     float floor(std::int64_t row) const {
         const Range range = range_of(row);
         if (k_ == 0 || !(range.low <= range.high)) return std::numeric_limits<float>::infinity();
+        const float expected = expected_counts_[row] == k_
+                                   ? expected_[row * k_]
+                                   : -std::numeric_limits<float>::infinity();
         const bool full = best_.counts[row] == k_;
+        if (!full && ranges_.empty()) return expected;
         const double outermost = order == Sign::nearest ? range.high : range.low;
-        const float decided = space_.floor(order, full ? heap(row)->distance : outermost);
-        return expected_counts_[row] == k_ ? std::max(decided, expected_[row * k_]) : decided;
+        return std::max(expected, space_.floor(order, full ? heap(row)->distance : outermost));
     }
     float ceiling(std::int64_t row) const {
         const Range range = range_of(row);
