@@ -7,7 +7,7 @@
 //
 // Counts are exact. Sums are of distances that come, for most pairs, from float32 scores, which is
 // good enough for a mean unless what is summed is about as small as their error (the anchors of
-// which that is so are summed again in float64), or a few large rows make up the mean (all are).
+// which that is so are summed again in float64), or a few rows make up the mean (all are).
 #include "census.hpp"
 
 #include <algorithm>
@@ -26,7 +26,9 @@ constexpr double block_bytes = 64.0 * 1024 * 1024, pair_bytes = 24.0;
 constexpr double under_way_bytes = 256.0 * 1024 * 1024, distance_bytes = 48.0;
 constexpr double negative_bytes = 24.0;  // a negative whose distance is listed
 
-// How many times the mean of the squared norms the largest may be.
+// Below so many candidates, or if the largest of their squared norms is so many times the mean, the
+// errors of scores do not average out.
+constexpr std::int64_t few = 1000;
 constexpr double uneven = 16.0;
 // The part of an anchor's largest loss that the error of a distance may be.
 constexpr double tolerance = 0x1p-14;
@@ -61,7 +63,8 @@ public:
           join_(join),
           metric_(metric),
           largest_norm2_(join.cols().largest_norm2()),
-          uneven_(metric != Metric::cosine && largest_norm2_ > uneven * join.cols().mean_norm2()),
+          few_(join.cols().size() < few ||
+               (metric != Metric::cosine && largest_norm2_ > uneven * join.cols().mean_norm2())),
           margins_(margins),
           census_(census) {}
 
@@ -105,8 +108,8 @@ private:
         }
         farthest += *std::max_element(margins_.begin(), margins_.end());
         distances.push_back(
-            uneven_ ? farthest
-                    : coarse_within(metric_, join_.score_error(), norm2, largest_norm2_, farthest));
+            few_ ? farthest
+                 : coarse_within(metric_, join_.score_error(), norm2, largest_norm2_, farthest));
     }
 
     void take(std::size_t anchor, const AnchorCounts& own) {
@@ -201,7 +204,7 @@ private:
     Join& join_;
     Metric metric_;
     double largest_norm2_;  // of the candidates
-    bool uneven_;           // their norms: errors do not average out
+    bool few_;              // of them make up the mean: errors do not average out
     std::span<const double> margins_;
     Census& census_;
     // By anchor: its row, and whether its losses need float64.

@@ -173,7 +173,8 @@ void Walk::run(const Task& task, int worker, Scratch& scratch, Begin begin, Visi
                 }
             }
         }
-        team_.advance(static_cast<double>((task.row_end - task.row_begin) * scorer.tile_cols));
+        team_.advance(static_cast<double>((task.row_end - task.row_begin) *
+                                          (strip.col_end - strip.col_begin)));
     }
 }
 
