@@ -210,6 +210,7 @@ def test_changes_nothing_global():
     assert tripletmine._core.default_threads() == default
 
 
+@pytest.mark.peers
 def test_arithmetic_is_ieee_whatever_the_thread_is_set_to():
     """torch.set_flush_denormal and libraries built with -ffast-math turn subnormals off."""
     torch = pytest.importorskip("torch")
