@@ -37,6 +37,7 @@ import os, signal, threading, time
 import numpy as np
 import tripletmine
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 x = np.random.default_rng(0).normal(size=(60_000, 256)).astype(np.float32)
 labels = np.arange(60_000) % 2000
 """
