@@ -538,7 +538,7 @@ def test_sentence_transformers_hard_negatives(mine_hard_negatives, options):
         assert found.keys() == theirs.keys()
         for (i, j), rows in found.items():
             assert scores[i, rows].tolist() == scores[i, theirs[i, j]].tolist()
-        assert 0 < ours.report.negatives
+        assert ours.report.negatives > 0
 
 
 def test_sentence_transformers_stops_where_we_go_on(mine_hard_negatives):
@@ -569,9 +569,7 @@ def test_flag_embedding(first, last):
             q, y, positives, **whole | {"num_negatives": 5}, sampling="random", seed=seed
         ).indices
         # From the first rank on: where our window would have to begin for theirs.
-        ranked = tripletmine.mine_negatives(
-            q, y, positives, **options, num_negatives=last
-        ).indices
+        ranked = tripletmine.mine_negatives(q, y, positives, **options, num_negatives=last).indices
         for i, listed in enumerate(positives):
             theirs = flag_embedding_window(order[i], listed, first, last)
             before, within = (int(np.isin(order[i, :end], listed).sum()) for end in (first, last))
