@@ -25,6 +25,8 @@ def matrix(name: str, value: Any) -> Array:
     array = _bfloat16_bits(value)
     if array is None:
         array = _as_array(name, value)
+        if array.ndim == 0:
+            raise TypeError(f"{name}: found {_alone(value)}, expected rows of {_FLOATS}")
         if array.dtype.kind != "f" or array.dtype.itemsize > 8:
             raise TypeError(f"{name}: found an array of {array.dtype}, expected {_FLOATS}")
     if array.ndim != 2:
@@ -45,10 +47,11 @@ def matrix(name: str, value: Any) -> Array:
 def no_embeddings(name: str, labels: Any) -> Array:
     """Return a row for each label, all alike and without memory of their own."""
     array = _as_array(name, labels)
-    rows = array.shape[0] if array.ndim else 0
-    if rows == 0:
+    if array.ndim == 0:
+        raise TypeError(f"{name}: found {_alone(labels)}, expected integers or strings")
+    if len(array) == 0:
         raise ValueError(f"{name}: found none (shape {array.shape}), expected at least one")
-    return np.broadcast_to(np.float32(0.0), (rows, 1))
+    return np.broadcast_to(np.float32(0.0), (len(array), 1))
 
 
 def same_dimension(name: str, array: Array, other_name: str, other: Array) -> None:
@@ -269,6 +272,13 @@ def _as_array(name: str, value: Any) -> Array:
         ) from error
 
 
+def _alone(value: Any) -> str:
+    """Describe what was given in place of an array: no array at all, or one without dimensions."""
+    if value is None:
+        return "None"
+    return f"one {type(value).__name__} alone"
+
+
 def _bfloat16_bits(value: Any) -> Array | None:
     """Return the bits of bfloat16 rows (ml_dtypes' or torch's), or None for other rows."""
     dtype = getattr(value, "dtype", None)
@@ -283,6 +293,8 @@ def _bfloat16_bits(value: Any) -> Array | None:
 
 def _label_array(name: str, value: Any, length: int) -> Array:
     array = _as_array(name, value)
+    if array.ndim == 0:
+        raise TypeError(f"{name}: found {_alone(value)}, expected integers or strings, one a row")
     if array.ndim != 1:
         raise ValueError(f"{name}: found an array of shape {array.shape}, expected one dimension")
     if array.shape[0] != length:

@@ -107,6 +107,7 @@ class TestOtherLibraries:
         for kind in ("object", "category", "string"):
             assert_same(tripletmine.mine(X, names.astype(kind), **OPTIONS), PLAIN)
 
+    @pytest.mark.peers
     def test_torch(self):
         torch = pytest.importorskip("torch")
         tensor = torch.from_numpy(X.copy()).requires_grad_()

@@ -116,6 +116,7 @@ def test_agrees_with_mine():
         assert len(mined) == getattr(census, kind)[0]
 
 
+@pytest.mark.peers
 def test_means_are_those_of_pytorch_metric_learning():
     losses = pytest.importorskip("pytorch_metric_learning.losses")
     distances = pytest.importorskip("pytorch_metric_learning.distances")

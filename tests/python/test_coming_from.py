@@ -7,6 +7,7 @@ rows the indices are.
 """
 
 import re
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +27,6 @@ PAIRS = [
     if (positive, negative) != ("semihard", "semihard")
 ]
 ROWS = set()
-ELSEWHERE = {  # test_negatives.py
-    "sentence-transformers mine_hard_negatives",
-    'FlagEmbedding range_for_sampling="10-210"',
-    "NV-Retriever TopK-PercPos, TopK-MarginPos, TopK-Abs",
-}
 
 
 def row(name):
@@ -43,7 +39,7 @@ def test_every_row_of_the_page_has_a_test():
     rows = re.findall(r"^\| (.*?) \| .* \| .* \|$", PAGE.read_text(), flags=re.MULTILINE)
     names = [found.replace("`", "") for found in rows if found != "there"]
     assert len(names) == len(set(names)) > 15
-    assert set(names) == ROWS | ELSEWHERE
+    assert set(names) == ROWS
 
 
 def integers(seed, n=57, classes=7, d=3):
@@ -445,3 +441,191 @@ def test_scikit_learn(metric):
     ours = tripletmine.nearest(x, k=8, metric=metric)
     np.testing.assert_array_equal(ours[0], order)
     np.testing.assert_allclose(ours[1], distances, rtol=1e-9)
+
+
+# -------------------------------------------------------------------------- negatives for queries
+
+
+def retrieval(seed, queries=23, documents=80, d=4):
+    """Queries, documents, the documents known to be relevant to each (one to three), the scores.
+
+    Rows of small integers: many scores are equal.
+    """
+    rng = np.random.default_rng(seed)
+    q, y = (rng.integers(-3, 4, size=(n, d)).astype(np.float64) for n in (queries, documents))
+    positives = [rng.permutation(documents)[: rng.integers(1, 4)].tolist() for _ in range(queries)]
+    return q, y, positives, -distance_matrix(q, y, "dot")
+
+
+class Texts:
+    """A model of sentence-transformers whose texts are the numbers of rows."""
+
+    device = "cpu"
+
+    def __init__(self, queries, documents):
+        self.queries, self.documents = queries, documents
+
+    def encode_query(self, texts, **_):
+        return self.queries[[int(text.removeprefix("query ")) for text in texts]]
+
+    def encode_document(self, texts, **_):
+        return self.documents[[int(text.removeprefix("document ")) for text in texts]]
+
+    def similarity(self, a, b):
+        torch = pytest.importorskip("torch")
+        return torch.as_tensor(a) @ torch.as_tensor(b).T
+
+    def similarity_pairwise(self, a, b):
+        torch = pytest.importorskip("torch")
+        return (torch.as_tensor(a) * torch.as_tensor(b)).sum(dim=1)
+
+
+@pytest.fixture(scope="module")
+def mine_hard_negatives():
+    """The function of sentence-transformers."""
+    reason = "compares with sentence-transformers"
+    datasets = pytest.importorskip("datasets", reason=reason)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pytest.importorskip("sentence_transformers", reason=reason)
+        from sentence_transformers import util
+
+    def mine(queries, documents, positives, **options):
+        """Return {(query, positive): (negatives, from the best on)}."""
+        pairs = [(i, j) for i, listed in enumerate(positives) for j in listed]
+        mined = util.mine_hard_negatives(
+            datasets.Dataset.from_dict(
+                {
+                    "query": [f"query {i}" for i, _ in pairs],
+                    "answer": [f"document {j}" for _, j in pairs],
+                }
+            ),
+            Texts(queries, documents),
+            corpus=[f"document {j}" for j in range(len(documents))],
+            output_scores=True,
+            verbose=False,
+            **options,
+        )
+        found = {}
+        columns = (mined[name] for name in ("query", "answer", "negative"))
+        for i, j, n in zip(*columns, strict=True):
+            pair = int(i.removeprefix("query ")), int(j.removeprefix("document "))
+            found.setdefault(pair, []).append(int(n.removeprefix("document ")))
+        return found
+
+    return mine
+
+
+@row("sentence-transformers mine_hard_negatives")
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"num_negatives": 5, "range_min": 3},
+        {"max_score": 6.0, "min_score": -2.0},
+        {"absolute_margin": 2.0, "range_min": 2, "num_negatives": 6},
+        {"relative_margin": 0.5, "max_score": 9.0, "num_negatives": 40},
+    ],
+)
+def test_sentence_transformers_hard_negatives(mine_hard_negatives, options):
+    for seed in range(5):
+        q, y, positives, scores = retrieval(seed)
+        # It looks no further than range_max: here at every document.
+        theirs = mine_hard_negatives(q, y, positives, range_max=len(y), **options)
+        ours = tripletmine.mine_negatives(q, y, positives, metric="dot", **options)
+        found = {}
+        for i, j, n in ours.to_triplets()[0].tolist():
+            found.setdefault((i, j), []).append(n)
+        assert found.keys() == theirs.keys()
+        for (i, j), rows in found.items():
+            assert scores[i, rows].tolist() == scores[i, theirs[i, j]].tolist()
+        assert ours.report.negatives > 0
+
+
+def test_sentence_transformers_stops_where_we_go_on(mine_hard_negatives):
+    q, y, positives, _ = retrieval(0, documents=400)
+    options = {"max_score": -4.0}
+    ours = tripletmine.mine_negatives(q, y, positives, metric="dot", **options)
+    theirs = mine_hard_negatives(q, y, positives, **options)
+    assert ours.report.short_queries == 0
+    assert sum(map(len, theirs.values())) < len(ours.to_triplets()[0])
+
+
+def flag_embedding_window(order, positives, first, last):
+    """Return what the script draws from: ranks of all documents, then without the positives."""
+    return [int(j) for j in order[first:last] if j not in positives]
+
+
+@row('FlagEmbedding range_for_sampling="10-210"')
+@pytest.mark.parametrize(("first", "last"), [(10, 210), (2, 40), (0, 7)])
+def test_flag_embedding(first, last):
+    seen = 0
+    for seed in range(5):
+        q, y, positives, scores = retrieval(seed, documents=300)
+        order = np.argsort(-scores, axis=1, kind="stable")
+        options = {"metric": "dot", "rank_among": "all", "range_max": last}
+        whole = {**options, "range_min": first, "num_negatives": last - first}
+        window = tripletmine.mine_negatives(q, y, positives, **whole).indices
+        drawn = tripletmine.mine_negatives(
+            q, y, positives, **whole | {"num_negatives": 5}, sampling="random", seed=seed
+        ).indices
+        # From the first rank on: where our window would have to begin for theirs.
+        ranked = tripletmine.mine_negatives(q, y, positives, **options, num_negatives=last).indices
+        for i, listed in enumerate(positives):
+            theirs = flag_embedding_window(order[i], listed, first, last)
+            before, within = (int(np.isin(order[i, :end], listed).sum()) for end in (first, last))
+            # Each positive takes a rank there, and none here.
+            assert ranked[i, first - before : last - within].tolist() == theirs
+            if within == 0:
+                assert window[i].tolist() == theirs
+                assert set(drawn[i].tolist()) < set(theirs)
+                seen += 1
+            assert len(set(drawn[i].tolist())) == 5
+    assert seen > 10
+
+
+def nv_retriever(scores, positive, variant, value, count):
+    """Return the best documents that the variant of TopK does not take for false negatives."""
+    most = {
+        "PercPos": scores[positive] * value,
+        "MarginPos": scores[positive] - value,
+        "Abs": value,
+    }[variant]
+    order = np.argsort(-scores, kind="stable")
+    return [int(j) for j in order if j != positive and scores[j] <= most][:count]
+
+
+@row("NV-Retriever TopK-PercPos, TopK-MarginPos, TopK-Abs")
+@pytest.mark.parametrize(
+    ("variant", "value", "option"),
+    [
+        ("PercPos", 0.95, {"relative_margin": 0.05}),
+        ("MarginPos", 0.05, {"absolute_margin": 0.05}),
+        ("Abs", 0.7, {"max_score": 0.7}),
+    ],
+)
+def test_nv_retriever(variant, value, option):
+    fewer = 0
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        topics = rng.normal(size=(12, 6))
+        q = topics + 0.2 * rng.normal(size=topics.shape)
+        y = np.concatenate([topics + 0.4 * rng.normal(size=topics.shape) for _ in range(10)])
+        scores = 1.0 - distance_matrix(q, y, "cosine")
+        positives = np.arange(12)
+        assert (scores[positives, positives] > 0.0).all()
+        ours = tripletmine.mine_negatives(q, y, positives, num_negatives=4, **option).indices
+        for i in range(12):
+            theirs = nv_retriever(scores[i], i, variant, value, 4)
+            assert ours[i].tolist() == theirs
+            fewer += theirs != nv_retriever(scores[i], i, "Abs", np.inf, 4)
+    assert fewer > 10
+
+
+def test_a_share_of_a_score_below_zero():
+    """95 % of -1 is more than -1: there even a document nearer than the positive would pass."""
+    scores = np.array([-1.0, -0.97, -1.02, -1.06])
+    assert nv_retriever(scores, 0, "PercPos", 0.95, 3) == [1, 2, 3]
+    ours = tripletmine.mine_negatives(
+        [[1.0]], scores[:, None], [0], relative_margin=0.05, metric="dot"
+    )
+    assert ours.indices.tolist() == [[3, -1, -1]]

@@ -18,8 +18,11 @@ with pytest.MonkeyPatch.context() as patch:
 
     from tripletmine.keras import MineAgain, TripletLossLayer, TripletSequence
 
-# Keras on PyTorch, not ours: NumPy 2 asks torch.Tensor.__array__ for a keyword that it lacks.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+pytestmark = [
+    pytest.mark.peers,
+    # Keras on PyTorch, not ours: NumPy 2 asks torch.Tensor.__array__ for a keyword that it lacks.
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+]
 
 
 def data(n=90, d=8):

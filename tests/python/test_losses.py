@@ -262,6 +262,7 @@ def test_what_is_too_large_is_refused():
         tripletmine.triplet_loss(np.array([[0.0], [np.nan]]), [[0, 0, 0]])
 
 
+@pytest.mark.peers
 @pytest.mark.parametrize(
     ("p", "metric"), [(2.0, "euclidean"), (None, "sqeuclidean"), (None, "cosine")]
 )

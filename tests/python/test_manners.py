@@ -37,6 +37,7 @@ import os, signal, threading, time
 import numpy as np
 import tripletmine
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 x = np.random.default_rng(0).normal(size=(60_000, 256)).astype(np.float32)
 labels = np.arange(60_000) % 2000
 """
@@ -210,6 +211,7 @@ def test_changes_nothing_global():
     assert tripletmine._core.default_threads() == default
 
 
+@pytest.mark.peers
 def test_arithmetic_is_ieee_whatever_the_thread_is_set_to():
     """torch.set_flush_denormal and libraries built with -ffast-math turn subnormals off."""
     torch = pytest.importorskip("torch")

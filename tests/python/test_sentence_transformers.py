@@ -133,6 +133,7 @@ def assert_equal(ours, theirs):
             assert a == b, name
 
 
+@pytest.mark.peers
 @pytest.mark.parametrize("output_scores", [False, True], ids=["labels", "scores"])
 @pytest.mark.parametrize("output_format", FORMATS)
 @pytest.mark.parametrize("case", CALLS)
@@ -145,6 +146,7 @@ def test_equals_the_original(original, case, output_format, output_scores):
     assert len(ours) > 10 or output_format == "n-tuple"
 
 
+@pytest.mark.peers
 def test_equals_the_original_with_a_model_of_its_own(original):
     import torch
     from sentence_transformers import SentenceTransformer
@@ -193,6 +195,7 @@ def test_bfloat16_embeddings():
     assert_equal(*results)
 
 
+@pytest.mark.peers
 def test_every_text_is_looked_at_without_range_max(original):
     """The nearest 50 texts of every query are refused: the original finds nothing beyond them."""
     dataset = pairs(several=False)
@@ -220,6 +223,7 @@ def test_random_negatives_are_seeded():
         assert [text for text in whole if text in row] == row  # in order of rank
 
 
+@pytest.mark.peers
 def test_kept_embeddings_are_shared_with_the_original(original, tmp_path):
     dataset, model = pairs(), Model()
     options = {"cache_folder": str(tmp_path / "kept"), "verbose": False, "query_prompt": "find: "}

@@ -15,6 +15,8 @@ from torch.utils.data import DataLoader, TensorDataset  # noqa: E402
 
 from tripletmine.torch import TripletDataset, TripletLoss, TripletMiner  # noqa: E402
 
+pytestmark = pytest.mark.peers
+
 RNG = np.random.default_rng(0)
 X = torch.tensor(RNG.normal(size=(60, 8)), dtype=torch.float32)
 LABELS = torch.tensor(RNG.integers(0, 5, size=60))
