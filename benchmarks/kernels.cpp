@@ -20,8 +20,6 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
-#elif defined(__aarch64__)
-#include <arm_neon.h>
 #endif
 
 #include "dataset.hpp"
@@ -59,97 +57,61 @@ double rate(double operations, Work work) {
     return best;
 }
 
-// The limits. Sums enough to hide the latency of an instruction; OPAQUE keeps the compiler from
-// taking out of the loop what does not change in it.
+// The limits: the instructions of a kernel on twelve sums, enough to hide their latency, with
+// operands and temporaries in registers 12 to 15. In assembly, because a compiler would interchange
+// the loops, or take out of them what does not change. `steps` is counted down to 0.
 constexpr int sums_at_once = 12;
 
 #if defined(__x86_64__)
 
-#define OPAQUE(value) asm volatile("" : "+v"(value))
-#define OPAQUE_BASELINE(value) asm volatile("" : "+x"(value))
+#define REGISTER_LOOP(begin, instructions, end)                                                  \
+    asm volatile(begin "\n1:\n.irp sum,0,1,2,3,4,5,6,7,8,9,10,11\n" instructions                 \
+                       "\n.endr\ndec %0\njnz 1b\n" end                                           \
+                 : "+r"(steps)                                                                   \
+                 :                                                                               \
+                 : "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", \
+                   "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15")
 
-__attribute__((target("avx512f"))) void fma_512(std::int64_t steps) {
-    __m512 sums[sums_at_once] = {}, a = _mm512_setzero_ps(), b = a;
-    OPAQUE(a);
-    for (std::int64_t i = 0; i < steps; ++i) {
-        for (__m512& sum : sums) sum = _mm512_fmadd_ps(a, b, sum);
-    }
-    for (__m512& sum : sums) OPAQUE(sum);
+void fma_512(std::int64_t steps) {
+    REGISTER_LOOP("vzeroall", "vfmadd231ps %%zmm12, %%zmm13, %%zmm\\sum", "vzeroupper");
 }
-
-__attribute__((target("avx2,fma"))) void fma_256(std::int64_t steps) {
-    __m256 sums[sums_at_once] = {}, a = _mm256_setzero_ps(), b = a;
-    for (std::int64_t i = 0; i < steps; ++i) {
-        for (__m256& sum : sums) {
-            sum = _mm256_fmadd_ps(a, b, sum);
-            OPAQUE_BASELINE(sum);
-        }
-    }
+void fma_256(std::int64_t steps) {
+    REGISTER_LOOP("vzeroall", "vfmadd231ps %%ymm12, %%ymm13, %%ymm\\sum", "vzeroupper");
 }
-
 void multiply_add_128(std::int64_t steps) {
-    __m128 sums[sums_at_once] = {}, a = _mm_setzero_ps(), b = a;
-    for (std::int64_t i = 0; i < steps; ++i) {
-        for (__m128& sum : sums) {
-            OPAQUE_BASELINE(a);
-            sum = _mm_add_ps(sum, _mm_mul_ps(a, b));
-            OPAQUE_BASELINE(sum);
-        }
-    }
+    REGISTER_LOOP(".irp i,0,1,2,3,4,5,6,7,8,9,10,11,12,13\nxorps %%xmm\\i, %%xmm\\i\n.endr",
+                  "movaps %%xmm12, %%xmm14\nmulps %%xmm13, %%xmm14\naddps %%xmm14, %%xmm\\sum", "");
+}
+void dpbusd_512(std::int64_t steps) {
+    REGISTER_LOOP("vzeroall", "vpdpbusd %%zmm12, %%zmm13, %%zmm\\sum", "vzeroupper");
+}
+// Two products of int8 are summed in int16, two of those sums in int16 again, then in int32.
+void maddubs_512(std::int64_t steps) {
+    REGISTER_LOOP("vzeroall",
+                  "vpmaddubsw %%zmm12, %%zmm13, %%zmm14\nvpmaddubsw %%zmm12, %%zmm13, %%zmm15\n"
+                  "vpaddw %%zmm14, %%zmm15, %%zmm14\nvpmaddwd %%zmm12, %%zmm14, %%zmm14\n"
+                  "vpaddd %%zmm14, %%zmm\\sum, %%zmm\\sum",
+                  "vzeroupper");
+}
+void maddubs_256(std::int64_t steps) {
+    REGISTER_LOOP("vzeroall",
+                  "vpmaddubsw %%ymm12, %%ymm13, %%ymm14\nvpmaddubsw %%ymm12, %%ymm13, %%ymm15\n"
+                  "vpaddw %%ymm14, %%ymm15, %%ymm14\nvpmaddwd %%ymm12, %%ymm14, %%ymm14\n"
+                  "vpaddd %%ymm14, %%ymm\\sum, %%ymm\\sum",
+                  "vzeroupper");
 }
 
-__attribute__((target("avx512f,avx512vnni"))) void dpbusd_512(std::int64_t steps) {
-    __m512i sums[sums_at_once] = {}, a = _mm512_setzero_si512(), b = a;
-    OPAQUE(a);
-    for (std::int64_t i = 0; i < steps; ++i) {
-        for (__m512i& sum : sums) sum = _mm512_dpbusd_epi32(sum, a, b);
-    }
-    for (__m512i& sum : sums) OPAQUE(sum);
-}
-
-// Two products of int8 are summed in int16, two of those in int16 again, then in int32.
-__attribute__((target("avx512f,avx512bw"))) void maddubs_512(std::int64_t steps) {
-    __m512i sums[sums_at_once] = {}, a = _mm512_setzero_si512(), b = a, ones = a;
-    for (std::int64_t i = 0; i < steps; ++i) {
-        for (__m512i& sum : sums) {
-            const __m512i first = _mm512_maddubs_epi16(a, b);
-            OPAQUE(a);
-            const __m512i second = _mm512_maddubs_epi16(a, b);
-            OPAQUE(a);
-            const __m512i pairs = _mm512_add_epi16(first, second);
-            sum = _mm512_add_epi32(sum, _mm512_madd_epi16(pairs, ones));
-        }
-    }
-    for (__m512i& sum : sums) OPAQUE(sum);
-}
-
-__attribute__((target("avx2"))) void maddubs_256(std::int64_t steps) {
-    __m256i sums[8] = {}, a = _mm256_setzero_si256(), b = a, ones = a;
-    for (std::int64_t i = 0; i < steps; ++i) {
-        for (__m256i& sum : sums) {
-            const __m256i first = _mm256_maddubs_epi16(a, b);
-            OPAQUE_BASELINE(a);
-            const __m256i second = _mm256_maddubs_epi16(a, b);
-            OPAQUE_BASELINE(a);
-            const __m256i pairs = _mm256_add_epi16(first, second);
-            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, ones));
-        }
-    }
-    for (__m256i& sum : sums) OPAQUE_BASELINE(sum);
-}
-
-// Of the four sums that fit beside two registers of rows and two of columns.
+// Of tiles there are eight: four sums, two of rows and two of columns.
 __attribute__((target("amx-tile,amx-int8"))) void tile_codes(std::int64_t steps) {
-    for (std::int64_t i = 0; i < steps; ++i) {
+    for (; steps > 0; --steps) {
         _tile_dpbssd(0, 4, 6);
         _tile_dpbssd(1, 4, 7);
         _tile_dpbssd(2, 5, 6);
         _tile_dpbssd(3, 5, 7);
     }
 }
-
 __attribute__((target("amx-tile,amx-bf16"))) void tile_bfloat16(std::int64_t steps) {
-    for (std::int64_t i = 0; i < steps; ++i) {
+    for (; steps > 0; --steps) {
         _tile_dpbf16ps(0, 4, 6);
         _tile_dpbf16ps(1, 4, 7);
         _tile_dpbf16ps(2, 5, 6);
@@ -159,52 +121,28 @@ __attribute__((target("amx-tile,amx-bf16"))) void tile_bfloat16(std::int64_t ste
 
 #elif defined(__aarch64__)
 
-#define OPAQUE(value) asm volatile("" : "+w"(value))
+#define REGISTER_LOOP(instructions)                                                              \
+    asm volatile(                                                                                \
+        ".irp i,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15\nmovi v\\i\\().16b, #0\n.endr\n"           \
+        "1:\n.irp sum,0,1,2,3,4,5,6,7,8,9,10,11\n" instructions                                  \
+        "\n.endr\nsubs %0, %0, #1\nb.ne 1b\n"                                                    \
+        : "+r"(steps)                                                                            \
+        :                                                                                        \
+        : "cc", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12", \
+          "v13", "v14", "v15")
 
-void fma_128(std::int64_t steps) {
-    float32x4_t sums[sums_at_once] = {}, a = vdupq_n_f32(0), b = a;
-    for (std::int64_t i = 0; i < steps; ++i) {
-        for (float32x4_t& sum : sums) {
-            sum = vfmaq_f32(sum, a, b);
-            OPAQUE(sum);
-        }
-    }
-}
-
-// The set without dot products: products in int16, each two summed, then in int32.
-void mull_128(std::int64_t steps) {
-    int32x4_t sums[sums_at_once] = {};
-    int8x16_t a = vdupq_n_s8(0), b = a;
-    for (std::int64_t i = 0; i < steps; ++i) {
-        for (int32x4_t& sum : sums) {
-            OPAQUE(a);
-            const int16x8_t low = vmull_s8(vget_low_s8(a), vget_low_s8(b));
-            sum = vpadalq_s16(sum, vpaddq_s16(low, vmull_high_s8(a, b)));
-            OPAQUE(sum);
-        }
-    }
-}
-
+void fma_128(std::int64_t steps) { REGISTER_LOOP("fmla v\\sum\\().4s, v12.4s, v13.4s"); }
 void multiply_add_128(std::int64_t steps) {
-    float32x4_t sums[sums_at_once] = {}, a = vdupq_n_f32(0), b = a;
-    for (std::int64_t i = 0; i < steps; ++i) {
-        for (float32x4_t& sum : sums) {
-            OPAQUE(a);
-            sum = vaddq_f32(sum, vmulq_f32(a, b));
-            OPAQUE(sum);
-        }
-    }
+    REGISTER_LOOP("fmul v14.4s, v12.4s, v13.4s\nfadd v\\sum\\().4s, v\\sum\\().4s, v14.4s");
 }
-
-__attribute__((target("arch=armv8.2-a+dotprod"))) void dot_128(std::int64_t steps) {
-    int32x4_t sums[sums_at_once] = {};
-    int8x16_t a = vdupq_n_s8(0), b = a;
-    for (std::int64_t i = 0; i < steps; ++i) {
-        for (int32x4_t& sum : sums) {
-            sum = vdotq_s32(sum, a, b);
-            OPAQUE(sum);
-        }
-    }
+void dot_128(std::int64_t steps) {
+    REGISTER_LOOP(".arch armv8.2-a+dotprod\nsdot v\\sum\\().4s, v12.16b, v13.16b");
+}
+// Without dot products: products in int16, each two summed, then in int32.
+void mull_128(std::int64_t steps) {
+    REGISTER_LOOP(
+        "smull v14.8h, v12.8b, v13.8b\nsmull2 v15.8h, v12.16b, v13.16b\n"
+        "addp v14.8h, v14.8h, v15.8h\nsadalp v\\sum\\().4s, v14.8h");
 }
 
 #endif
@@ -228,7 +166,7 @@ constexpr Limit limits[] = {
     {"avx512", Format::float32, "vfmadd, 512 bits", fma_512, 2.0 * 16 * sums_at_once},
     {"avx512", Format::int8, "vpmaddubsw, 512 bits", maddubs_512, 2.0 * 128 * sums_at_once},
     {"avx2", Format::float32, "vfmadd, 256 bits", fma_256, 2.0 * 8 * sums_at_once},
-    {"avx2", Format::int8, "vpmaddubsw, 256 bits", maddubs_256, 2.0 * 64 * 8},
+    {"avx2", Format::int8, "vpmaddubsw, 256 bits", maddubs_256, 2.0 * 64 * sums_at_once},
     {"portable", Format::float32, "mulps + addps", multiply_add_128, 2.0 * 4 * sums_at_once},
 #elif defined(__aarch64__)
     {"neon_dot", Format::float32, "fmla", fma_128, 2.0 * 4 * sums_at_once},
