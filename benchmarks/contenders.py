@@ -124,7 +124,7 @@ def contenders(*, all_kernel_sets: bool, heavy: bool) -> list[Contender]:
 
 
 def _ours(name: str, environment: dict[str, str], *, only_unprunable: bool = False) -> Contender:
-    does = {
+    does: dict[str, Mine] = {
         "ranked": _our_ranked,
         "semihard": partial(_our_triplets, neg_strategy="semihard"),
         "within": partial(
@@ -425,7 +425,9 @@ def _ordered(scores: Rows) -> Indices:
     """Return integers in the order of the scores, their lower halves zero."""
     bits = scores.view(np.int32)
     bits ^= (bits >> 31) & np.int32(0x7FFFFFFF)
-    return bits.astype(np.int64) << 32
+    keys: Indices = bits.astype(np.int64)
+    keys <<= 32
+    return keys
 
 
 def _torch_semihard(x: Rows, labels: Labels, job: Job, threads: int) -> Answer:

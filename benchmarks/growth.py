@@ -87,6 +87,7 @@ def _table(measured: list[dict[str, Any]]) -> str:
 def _draw(measured: list[dict[str, Any]], path: Path) -> None:
     import matplotlib as mpl
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter, NullLocator
 
     n = [size["n"] for size in measured]
     seconds = [median(size["seconds"]) for size in measured]
@@ -94,16 +95,21 @@ def _draw(measured: list[dict[str, Any]], path: Path) -> None:
         figure = Figure(figsize=(8, 3.2), layout="constrained")
         time_axes, memory_axes = figure.subplots(1, 2)
         time_axes.loglog(n, seconds, "o-", label="hard mining")
-        guide = [seconds[0] * (m / n[0]) ** 2 for m in n]
+        guide = [seconds[-1] * (m / n[-1]) ** 2 for m in n]
         time_axes.loglog(n, guide, ":", color="grey", label="in proportion to n²")
-        time_axes.set(xlabel="rows", ylabel="seconds")
+        time_axes.set_ylabel("seconds")
         if all(size["peak_bytes"] is not None for size in measured):
             peak = [size["peak_bytes"] / 1e6 for size in measured]
             memory_axes.loglog(n, peak, "o-", label="peak beyond the input")
         inputs = [size["input_bytes"] / 1e6 for size in measured]
         memory_axes.loglog(n, inputs, ":", color="grey", label="the input itself")
-        memory_axes.set(xlabel="rows", ylabel="MB")
+        memory_axes.set_ylabel("MB")
         for axes in (time_axes, memory_axes):
+            axes.set_xlabel("thousands of rows")
+            axes.set_xticks(n, labels=[f"{m / 1000:g}" for m in n])
+            axes.xaxis.set_minor_locator(NullLocator())
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter(NullFormatter())
             axes.legend(frameon=False)
         figure.savefig(path, dpi=150)
 

@@ -68,7 +68,7 @@ def known(job: Job, x: Rows, labels: Labels, sample: Indices) -> Known:
     if job.kind == "census":
         counted = reference.census(x, labels, margins=MARGINS, per="anchor", anchors=sample)
         return dict(zip(sample.tolist(), zip(counts_of(counted), strict=True), strict=True))
-    wanted: dict[str, Any] = {
+    strategies: dict[str, dict[str, Any]] = {
         "ranked": {"pos_strategy": "hard", "neg_strategy": "hard", "num_negatives": job.k},
         "semihard": {"pos_strategy": "all", "neg_strategy": "semihard"},
         "within": {
@@ -77,8 +77,8 @@ def known(job: Job, x: Rows, labels: Labels, sample: Indices) -> Known:
             "margin": MARGIN,
             "type_of_triplets": "semihard",
         },
-    }[job.kind]
-    mined = reference.mine(x, labels, anchors=sample, **wanted)
+    }
+    mined = reference.mine(x, labels, anchors=sample, **strategies[job.kind])
     if job.kind == "ranked":
         positives, negatives = mined.positives[:: job.k], mined.negatives.reshape(-1, job.k)
         anchors = mined.anchors[:: job.k].tolist()
@@ -114,6 +114,7 @@ def compared(job: Job, x: Rows, answer: Answer, right: Known) -> dict[str, int |
     if answer is None:
         return {"wrong": None, "ties": None, "sample": len(right)}
     sample = np.array(sorted(right), np.int64)
+    theirs: Known
     if job.kind == "ranked":
         positives, negatives = answer
         theirs = {a: (positives[a : a + 1], negatives[a]) for a in right}
