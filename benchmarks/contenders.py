@@ -425,9 +425,7 @@ def _ordered(scores: Rows) -> Indices:
     """Return integers in the order of the scores, their lower halves zero."""
     bits = scores.view(np.int32)
     bits ^= (bits >> 31) & np.int32(0x7FFFFFFF)
-    keys: Indices = bits.astype(np.int64)
-    keys <<= 32
-    return keys
+    return np.left_shift(bits, 32, dtype=np.int64)
 
 
 def _torch_semihard(x: Rows, labels: Labels, job: Job, threads: int) -> Answer:
