@@ -1,4 +1,4 @@
-"""What is mined: embedding files, clustered synthetic sets and small batches.
+"""What is mined: embedding files, clustered synthetic sets, random directions and small batches.
 
 A case is a description, so that every process can make its rows for itself. Rows are normalised
 to length 1 here, once for all: no contender has to pay for it.
@@ -6,7 +6,7 @@ to length 1 here, once for all: no contender has to pay for it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,14 @@ class Case:
     classes: int = 0
     embeddings: Path | None = None
     labels: Path | None = None
+    prunable: bool = (
+        True  # false: directions at random, no row is nearer to its class than to others
+    )
 
     def load(self) -> tuple[Rows, Labels]:
         """Return float32 rows of length 1 and their labels; every class has two rows or more."""
         if self.embeddings is None or self.labels is None:
-            return _clustered(self.n, self.d, self.classes)
+            return _clustered(self.n, self.d, self.classes, 1 if self.prunable else 0)
         rows, labels = np.load(self.embeddings), np.load(self.labels)
         _, numbers, sizes = np.unique(labels, return_inverse=True, return_counts=True)
         kept = sizes[numbers] > 1
@@ -44,6 +47,11 @@ class Case:
     def is_batch(self) -> bool:
         """Whether one call takes milliseconds."""
         return self.n <= LARGEST_BATCH
+
+    @property
+    def pairs(self) -> int:
+        """How many (anchor, positive) there are; roughly, if classes differ in size."""
+        return self.n * (self.n // self.classes - 1)
 
     def described(self) -> str:
         """Return name and sizes."""
@@ -69,11 +77,19 @@ def synthetic(size: str) -> Case:
     return Case(f"{kind} {n}x{d}", n, d, classes)
 
 
-def _clustered(n: int, d: int, classes: int) -> tuple[Rows, Labels]:
+def unprunable(size: str) -> Case:
+    """Return the case of a size of which nothing is known but that bounds help little."""
+    described = synthetic(size)
+    name = f"directions {described.n}x{described.d}"
+    return replace(described, name=name, prunable=False)
+
+
+def _clustered(n: int, d: int, classes: int, spread: int) -> tuple[Rows, Labels]:
     """Return rows around random centres, in random order; classes of equal size, as peers like."""
     rng = np.random.default_rng(0)
     labels = rng.permutation(np.arange(n, dtype=np.int64) % classes)
     rows = rng.standard_normal((classes, d), dtype=np.float32)[labels]
+    rows *= np.float32(spread)
     rows += np.float32(NOISE) * rng.standard_normal((n, d), dtype=np.float32)
     return _normalised(rows), labels
 

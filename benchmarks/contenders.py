@@ -1,8 +1,7 @@
 """Who mines: tripletmine and, for each peer, the fastest exact way found with that library.
 
-Every contender takes rows of length 1, labels, the number k of hard negatives and the number of
-threads, and returns the hardest positive of every row, shape (n,), and its k hardest negatives in
-any order, shape (n, k). Called by ``measure``; a library is imported by the call that needs it.
+Every contender takes rows of length 1, labels, a job and the number of threads, and returns what
+``jobs`` says. Called by ``measure``; a library is imported by the call that needs it.
 
 What made the peers fast (each choice was measured against its alternatives):
 
@@ -11,102 +10,179 @@ What made the peers fast (each choice was measured against its alternatives):
 * NumPy and torch in tiles that stay in the cache; NumPy's tiles in a thread pool with one BLAS
   thread each, because ``argmax`` has no threads of its own;
 * faiss and scikit-learn in one call for k + (largest class) neighbours: both are far slower with
-  one search for each class, and faiss with an id selector.
+  one search for each class, and faiss with an id selector;
+* semi-hard negatives: one sort for each row answers all its pairs by binary search. NumPy sorts
+  integers made of score and column, which its vectorised sort does faster than ``argsort``.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
+from functools import cache, partial
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from cases import LARGEST_BATCH, Case, Labels, Rows
+from jobs import MARGIN, MARGINS, Answer, Indices, Job, counts_of
 
-Indices = npt.NDArray[np.int64]
 Picks = tuple[Indices, Indices]
-Mine = Callable[[Rows, Labels, int, int], Picks]
+Mine = Callable[[Rows, Labels, Job, int], Answer]
 
 LARGEST_HEAVY = 25_000
+LARGEST_SORTED = 25_000
 TILE = 1024, 2048
 ROWS = 512
+SORTED_ROWS = 64
+HEAVY = "holds n × n matrices: too much memory"
+SLOW = "takes minutes"
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A way to mine; ``smallest`` and ``limit`` are the sizes of set that it is asked for."""
+    """A way to do some kinds of jobs; ``smallest`` and ``limit`` are the sizes that it is asked."""
 
     name: str
-    mine: Mine
+    does: Mapping[str, Mine] = field(compare=False)  # by kind
     packages: tuple[str, ...]
     smallest: int = 0
     limit: int | None = None
+    beyond_limit: str = HEAVY
     only_nearest: bool = False
+    only_unprunable: bool = False
 
     def is_installed(self) -> bool:
         """Whether all it needs can be imported."""
         return all(find_spec(package) is not None for package in self.packages)
 
-    def why_not(self, case: Case, k: int) -> str | None:
+    def is_for(self, case: Case, job: Job) -> bool:
+        """Whether it could be asked to do such a job."""
+        return job.kind in self.does and not (self.only_unprunable and case.prunable)
+
+    def mine(self, x: Rows, labels: Labels, job: Job, threads: int) -> Answer:
+        """Do a job that it is for."""
+        return self.does[job.kind](x, labels, job, threads)
+
+    def why_not(self, case: Case, job: Job) -> str | None:
         """Return why it is not asked to do this job on this case, or None."""
         if case.n < self.smallest:
             return f"{self.name} (for larger sets)"
-        if k > 1 and self.only_nearest:
+        if job.k > 1 and self.only_nearest:
             return f"{self.name} (finds one negative)"
         if self.limit is not None and case.n > self.limit:
-            return f"{self.name} (holds n × n matrices: too much memory)"
+            return f"{self.name} ({self.beyond_limit})"
         return None
 
 
 def contenders(*, all_kernel_sets: bool, heavy: bool) -> list[Contender]:
-    found = [Contender("tripletmine", partial(_ours, None), ("tripletmine",))]
+    found = [
+        _ours("tripletmine", {}),
+        _ours("tripletmine, float32", {"TRIPLETMINE_FILTER": "fine"}, only_unprunable=True),
+        _ours("tripletmine, int8 first", {"TRIPLETMINE_FILTER": "coarse"}, only_unprunable=True),
+    ]
     if all_kernel_sets:
         import tripletmine
 
         found += [
-            Contender(f"tripletmine {kernels.name}", partial(_ours, kernels.name), ("tripletmine",))
+            _ours(f"tripletmine {kernels.name}", {"TRIPLETMINE_ISA": kernels.name})
             for kernels in tripletmine.instruction_sets()
             if kernels.supported
         ]
-    miner_limit = LARGEST_HEAVY if heavy else LARGEST_BATCH
+    large, largest = LARGEST_BATCH + 1, LARGEST_HEAVY if heavy else LARGEST_BATCH
+    miners = ("torch", "pytorch_metric_learning")
     return [
         *found,
-        Contender("faiss", _faiss, ("faiss",)),
-        Contender("numpy", _numpy, ("numpy", "threadpoolctl")),
-        Contender("numpy row blocks", _numpy_rows, ("numpy",), smallest=LARGEST_BATCH + 1),
-        Contender("torch", _torch, ("torch",)),
-        Contender("scikit-learn", _sklearn, ("sklearn",)),
+        Contender("faiss", {"ranked": _faiss}, ("faiss",)),
+        Contender("numpy", {"ranked": _numpy}, ("numpy", "threadpoolctl")),
+        Contender("numpy row blocks", {"ranked": _numpy_rows}, ("numpy",), smallest=large),
+        Contender("numpy", {"semihard": _numpy_semihard}, ("numpy", "threadpoolctl")),
+        Contender("torch", {"ranked": _torch}, ("torch",)),
+        Contender(
+            "torch",
+            {"semihard": _torch_semihard},
+            ("torch",),
+            limit=LARGEST_SORTED,
+            beyond_limit=SLOW,
+        ),
+        Contender("scikit-learn", {"ranked": _sklearn}, ("sklearn",)),
         Contender(
             "pytorch-metric-learning",
-            _pytorch_metric_learning,
-            ("torch", "pytorch_metric_learning"),
-            limit=miner_limit,
+            {"ranked": _batch_hard},
+            miners,
+            limit=largest,
             only_nearest=True,
         ),
+        Contender(
+            "pytorch-metric-learning", {"within": _margin_miner}, miners, limit=LARGEST_BATCH
+        ),
+        Contender("one sgemm", {"census": _product}, ("numpy",)),
     ]
 
 
-def _ours(kernels: str | None, x: Rows, labels: Labels, k: int, threads: int) -> Picks:
+def _ours(name: str, environment: dict[str, str], *, only_unprunable: bool = False) -> Contender:
+    does: dict[str, Mine] = {
+        "ranked": _our_ranked,
+        "semihard": partial(_our_triplets, neg_strategy="semihard"),
+        "within": partial(
+            _our_triplets, neg_strategy="all", margin=MARGIN, type_of_triplets="semihard"
+        ),
+        "census": _our_census,
+    }
+    return Contender(
+        name,
+        {kind: partial(_with, environment, mine) for kind, mine in does.items()},
+        ("tripletmine",),
+        only_unprunable=only_unprunable,
+    )
+
+
+def _with(
+    environment: dict[str, str], mine: Mine, x: Rows, labels: Labels, job: Job, threads: int
+) -> Answer:
+    before = {name: os.environ.get(name) for name in environment}
+    os.environ.update(environment)
+    try:
+        return mine(x, labels, job, threads)
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            os.environ.update({} if value is None else {name: value})
+
+
+def _our_ranked(x: Rows, labels: Labels, job: Job, threads: int) -> Answer:
     import tripletmine
 
-    if kernels is not None:
-        before = os.environ.get("TRIPLETMINE_ISA")
-        os.environ["TRIPLETMINE_ISA"] = kernels
-    try:
-        found = tripletmine.mine(
-            x, labels, pos_strategy="hard", neg_strategy="hard", num_negatives=k, n_threads=threads
-        )
-    finally:
-        if kernels is not None:
-            os.environ.pop("TRIPLETMINE_ISA")
-            os.environ.update({} if before is None else {"TRIPLETMINE_ISA": before})
-    return found.positives[::k], found.negatives.reshape(-1, k)
+    found = tripletmine.mine(
+        x, labels, pos_strategy="hard", neg_strategy="hard", num_negatives=job.k, n_threads=threads
+    )
+    return found.positives[:: job.k], found.negatives.reshape(-1, job.k)
+
+
+def _our_triplets(x: Rows, labels: Labels, job: Job, threads: int, **options: Any) -> Answer:
+    import tripletmine
+
+    found = tripletmine.mine(x, labels, pos_strategy="all", n_threads=threads, **options)
+    return found.anchors, found.positives, found.negatives
+
+
+def _our_census(x: Rows, labels: Labels, job: Job, threads: int) -> Answer:
+    import tripletmine
+
+    found = tripletmine.census(x, labels, margins=MARGINS, per="anchor", n_threads=threads)
+    return (counts_of(found),)
+
+
+def _product(x: Rows, labels: Labels, job: Job, threads: int) -> Answer:
+    """Compute every score and look at none."""
+    buffer = np.empty((min(ROWS, len(x)), len(x)), np.float32)
+    for lo in range(0, len(x), ROWS):
+        rows = x[lo : lo + ROWS]
+        np.matmul(rows, x.T, out=buffer[: len(rows)])
+    return None
 
 
 class _ByClass:
@@ -158,39 +234,39 @@ def _of_neighbours(x: Rows, labels: Labels, k: int, neighbours: Indices) -> Pick
     return positives, np.take_along_axis(neighbours, first, axis=1)
 
 
-def _faiss(x: Rows, labels: Labels, k: int, threads: int) -> Picks:
+def _faiss(x: Rows, labels: Labels, job: Job, threads: int) -> Picks:
     import faiss
 
-    wanted = min(len(x), int(np.bincount(labels).max()) + k)
+    wanted = min(len(x), int(np.bincount(labels).max()) + job.k)
     _, neighbours = faiss.knn(x, x, wanted, metric=faiss.METRIC_INNER_PRODUCT)
-    return _of_neighbours(x, labels, k, neighbours)
+    return _of_neighbours(x, labels, job.k, neighbours)
 
 
-def _sklearn(x: Rows, labels: Labels, k: int, threads: int) -> Picks:
+def _sklearn(x: Rows, labels: Labels, job: Job, threads: int) -> Picks:
     import sklearn
     from sklearn.neighbors import NearestNeighbors
 
-    wanted = min(len(x), int(np.bincount(labels).max()) + k)
+    wanted = min(len(x), int(np.bincount(labels).max()) + job.k)
     with sklearn.config_context(assume_finite=True):
         index = NearestNeighbors(n_neighbors=wanted, algorithm="brute", metric="sqeuclidean")
         neighbours = index.fit(x).kneighbors(x, return_distance=False)
-    return _of_neighbours(x, labels, k, neighbours)
+    return _of_neighbours(x, labels, job.k, neighbours)
 
 
-def _numpy(x: Rows, labels: Labels, k: int, threads: int) -> Picks:
+def _numpy(x: Rows, labels: Labels, job: Job, threads: int) -> Picks:
     """In tiles; a pool of threads shares the blocks of rows."""
     if len(x) <= LARGEST_BATCH:
-        return _numpy_matrix(x, labels, k)
+        return _numpy_matrix(x, labels, job.k)
     from threadpoolctl import threadpool_limits
 
     by_class = _ByClass(x, labels)
-    negatives = np.empty((len(x), k), np.int64)
+    negatives = np.empty((len(x), job.k), np.int64)
     height, width = TILE
 
     def block(lo: int) -> None:
         hi = min(lo + height, len(x))
         buffer = np.empty((hi - lo) * width, np.float32)
-        best = np.full((hi - lo, k), -np.inf, np.float32)
+        best = np.full((hi - lo, job.k), -np.inf, np.float32)
         chosen = negatives[lo:hi]
         for left in range(0, len(x), width):
             right = min(left + width, len(x))
@@ -227,17 +303,17 @@ def _numpy_merge(scores: Rows, left: int, best: Rows, chosen: Indices) -> None:
     chosen[better] = np.take_along_axis(indices, kept, axis=1)
 
 
-def _numpy_rows(x: Rows, labels: Labels, k: int, threads: int) -> Picks:
+def _numpy_rows(x: Rows, labels: Labels, job: Job, threads: int) -> Picks:
     """In whole rows, one block after the other: what is written most."""
     by_class = _ByClass(x, labels)
-    negatives = np.empty((len(x), k), np.int64)
+    negatives = np.empty((len(x), job.k), np.int64)
     buffer = np.empty((ROWS, len(x)), np.float32)
     for lo in range(0, len(x), ROWS):
         hi = min(lo + ROWS, len(x))
         scores = np.matmul(by_class.x[lo:hi], by_class.x.T, out=buffer[: hi - lo])
         for rows, columns in by_class.own(lo, hi, 0, len(x)):
             scores[rows, columns] = -np.inf
-        negatives[lo:hi] = _largest(scores, k)
+        negatives[lo:hi] = _largest(scores, job.k)
     return by_class.unsorted(by_class.positives(), negatives)
 
 
@@ -255,19 +331,19 @@ def _largest(scores: Rows, k: int) -> Indices:
     return np.argpartition(scores, scores.shape[1] - k, axis=1)[:, -k:]
 
 
-def _torch(x: Rows, labels: Labels, k: int, threads: int) -> Picks:
+def _torch(x: Rows, labels: Labels, job: Job, threads: int) -> Picks:
     """In tiles; torch shares each operation among its threads."""
     import torch
 
     if len(x) <= LARGEST_BATCH:
-        return _torch_matrix(torch.from_numpy(x), torch.from_numpy(labels), k)
+        return _torch_matrix(torch.from_numpy(x), torch.from_numpy(labels), job.k)
     by_class = _ByClass(x, labels)
     rows_of = torch.from_numpy(by_class.x)
-    negatives = torch.empty((len(x), k), dtype=torch.int64)
+    negatives = torch.empty((len(x), job.k), dtype=torch.int64)
     height, width = TILE
     for lo in range(0, len(x), height):
         hi = min(lo + height, len(x))
-        best = torch.full((hi - lo, k), -torch.inf)
+        best = torch.full((hi - lo, job.k), -torch.inf)
         chosen = negatives[lo:hi]
         for left in range(0, len(x), width):
             right = min(left + width, len(x))
@@ -310,22 +386,95 @@ def _torch_matrix(x: Any, labels: Any, k: int) -> Picks:
     return positives.numpy(), negatives.numpy()
 
 
-def _pytorch_metric_learning(x: Rows, labels: Labels, k: int, threads: int) -> Picks:
+def _numpy_semihard(x: Rows, labels: Labels, job: Job, threads: int) -> Answer:
+    """Sort whole rows, score and column in one number; a pool of threads shares the rows."""
+    from threadpoolctl import threadpool_limits
+
+    by_class = _ByClass(x, labels)
+    columns_of = np.arange(len(x), dtype=np.int64)
+
+    def block(lo: int) -> tuple[Indices, Indices, Indices]:
+        hi = min(lo + SORTED_ROWS, len(x))
+        keys = _ordered(by_class.x[lo:hi] @ by_class.x.T)
+        found = []
+        for rows, columns in by_class.own(lo, hi, 0, len(x)):
+            wanted = keys[rows, columns].copy()
+            keys[rows, columns] = NEVER
+            keys[rows] |= columns_of
+            keys[rows].sort(axis=1)
+            for row, limits in zip(range(rows.start, rows.stop), wanted, strict=True):
+                places = np.searchsorted(keys[row], limits) - 1
+                negatives = keys[row][places]
+                has_one = (places >= 0) & (negatives >= NEVER + len(x))
+                has_one[lo + row - columns.start] = False
+                positives = columns.start + np.flatnonzero(has_one)
+                found.append((np.full(len(positives), lo + row), positives, negatives[has_one]))
+        anchors, positives, negatives = map(np.concatenate, zip(*found, strict=True))
+        return anchors, positives, negatives & COLUMN
+
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads) as pool:
+        parts = list(pool.map(block, range(0, len(x), SORTED_ROWS)))
+    return tuple(by_class.order[np.concatenate(part)] for part in zip(*parts, strict=True))
+
+
+NEVER = np.int64(-1) << 62
+COLUMN = (np.int64(1) << 32) - 1
+
+
+def _ordered(scores: Rows) -> Indices:
+    """Return integers in the order of the scores, their lower halves zero."""
+    bits = scores.view(np.int32)
+    bits ^= (bits >> 31) & np.int32(0x7FFFFFFF)
+    return np.left_shift(bits, 32, dtype=np.int64)
+
+
+def _torch_semihard(x: Rows, labels: Labels, job: Job, threads: int) -> Answer:
+    """In blocks of whole rows: sort, then a binary search for every pair."""
     import torch
 
-    _, positives, negatives = _batch_hard_miner()(torch.from_numpy(x), torch.from_numpy(labels))
+    by_class = _ByClass(x, labels)
+    rows_of = torch.from_numpy(by_class.x)
+    found: list[tuple[Any, Any, Any]] = []
+    for lo in range(0, len(x), ROWS):
+        hi = min(lo + ROWS, len(x))
+        scores = rows_of[lo:hi] @ rows_of.T
+        parts = list(by_class.own(lo, hi, 0, len(x)))
+        wanted = [scores[rows, columns].contiguous() for rows, columns in parts]
+        for rows, columns in parts:
+            scores[rows, columns] = -torch.inf
+        values, order = scores.sort(dim=1)
+        for (rows, columns), limits in zip(parts, wanted, strict=True):
+            places = (torch.searchsorted(values[rows], limits) - 1).clamp_(min=0)
+            nearest = values[rows].gather(1, places)
+            has_one = (nearest > -torch.inf) & (nearest < limits)
+            first = lo + rows.start - columns.start  # the anchors' own places
+            has_one[torch.arange(len(limits)), torch.arange(len(limits)) + first] = False
+            row, column = has_one.nonzero(as_tuple=True)
+            negatives = order[rows].gather(1, places)[has_one]
+            found.append((row + lo + rows.start, column + columns.start, negatives))
+    return tuple(by_class.order[torch.cat(part).numpy()] for part in zip(*found, strict=True))
+
+
+def _batch_hard(x: Rows, labels: Labels, job: Job, threads: int) -> Answer:
+    import torch
+
+    miner = _miner("BatchHardMiner")
+    _, positives, negatives = miner(torch.from_numpy(x), torch.from_numpy(labels))
     return positives.numpy(), negatives.numpy()[:, None]
 
 
-def _batch_hard_miner() -> Any:
-    """Return the miner, made once; the plain product is its fastest distance."""
-    global _miner
-    if _miner is None:
-        from pytorch_metric_learning import distances, miners
+def _margin_miner(x: Rows, labels: Labels, job: Job, threads: int) -> Answer:
+    import torch
 
-        distance = distances.DotProductSimilarity(normalize_embeddings=False)
-        _miner = miners.BatchHardMiner(distance=distance)
-    return _miner
+    miner = _miner("TripletMarginMiner", margin=MARGIN, type_of_triplets="semihard")
+    found = miner(torch.from_numpy(x), torch.from_numpy(labels))
+    return tuple(indices.numpy() for indices in found)
 
 
-_miner: Any = None
+@cache
+def _miner(name: str, **options: Any) -> Any:
+    """Return a miner, made once; the plain product is its fastest distance."""
+    from pytorch_metric_learning import distances, miners
+
+    distance = distances.DotProductSimilarity(normalize_embeddings=False)
+    return getattr(miners, name)(distance=distance, **options)

@@ -8,6 +8,7 @@ picks: against ``tripletmine.reference``, the float64 definition, on a sample of
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -16,14 +17,14 @@ from typing import Any
 
 import numpy as np
 
+import jobs
 from cases import Case, Labels, Rows
-from contenders import Contender, Indices, Picks
-from tripletmine import reference
+from contenders import Contender
+from jobs import Answer, Indices, Job, Known
 
 SETTLE = 0.1  # seconds: the threads of the contender before spin for a while
 LISTEN = 0.1  # seconds: then all that runs is the work of others
 WARM_UP_CLASSES = 16
-_Truth = dict[int, tuple[Indices, Indices]]
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Options:
     threads: int
     repeats: int
     sample: int
+    patience: float  # seconds; a round is not begun later than so long after the first
     shortest: float  # seconds; faster calls are repeated within a measurement
 
 
@@ -42,57 +44,54 @@ def alone(function: Any, *arguments: Any) -> Any:
         return pool.submit(function, *arguments).result()
 
 
-def truth(case: Case, most: int, options: Options) -> _Truth:
-    """Return positive and hard negatives, by definition, of a random sample of anchors."""
+def truth(case: Case, asked: list[Job], options: Options) -> dict[str, Known]:
+    """Return the answers to each job, by definition, for a random sample of anchors."""
     sample = np.random.default_rng(1).permutation(case.n)[: options.sample]
     parts = np.array_split(np.sort(sample), min(options.threads, len(sample)))
     with ProcessPoolExecutor(options.threads, mp_context=get_context("spawn")) as pool:
-        found = pool.map(_truth_of, *zip(*[(case, part, most) for part in parts], strict=True))
-        return {anchor: picks for part in found for anchor, picks in part.items()}
-
-
-def _truth_of(case: Case, sample: Indices, most: int) -> _Truth:
-    x, labels = case.load()
-    mined = reference.mine(
-        x,
-        labels,
-        pos_strategy="hard",
-        neg_strategy="hard",
-        num_negatives=most,
-        anchors=sample,
-    )
-    positives, negatives = mined.positives[::most], mined.negatives.reshape(-1, most)
+        found = list(
+            pool.map(_truth_of, *zip(*[(case, part, asked) for part in parts], strict=True))
+        )
     return {
-        int(anchor): (positives[i : i + 1], negatives[i])
-        for i, anchor in enumerate(mined.anchors[::most])
+        job.name: {anchor: right for part in found for anchor, right in part[job.name].items()}
+        for job in asked
     }
 
 
+def _truth_of(case: Case, sample: Indices, asked: list[Job]) -> dict[str, Known]:
+    x, labels = case.load()
+    return {job.name: jobs.known(job, x, labels, sample) for job in asked}
+
+
 def times(
-    case: Case, k: int, chosen: list[Contender], known: _Truth, options: Options
+    case: Case, job: Job, chosen: list[Contender], known: Known, options: Options
 ) -> tuple[dict[str, dict[str, Any]], float]:
     """Return each contender's seconds, round by round, and wrong picks; then the others' load."""
     x, labels = case.load()
-    small = _part(x, labels)
+    small = part(x, labels)
     loops: dict[str, int] = {}
     for contender in chosen:
-        contender.mine(*small, k, options.threads)
+        contender.mine(*small, job, options.threads)
         loops[contender.name] = 1
         if case.is_batch:
-            loops[contender.name] = _loops(contender, x, labels, k, options)
+            loops[contender.name] = _loops(contender, x, labels, job, options)
     busy: list[float] = []
     seconds: dict[str, list[float]] = {contender.name: [] for contender in chosen}
-    picks: dict[str, Picks] = {}
-    for _ in range(options.repeats):
+    answers: dict[str, Answer] = {}
+    end = time.perf_counter() + options.patience
+    for done in range(options.repeats):
+        if done > 0 and time.perf_counter() > end:
+            break
         for contender in chosen:
             time.sleep(SETTLE)
             busy.append(_busy_elsewhere())
             start = time.perf_counter()
             for _ in range(loops[contender.name]):
-                picks[contender.name] = contender.mine(x, labels, k, options.threads)
+                answers[contender.name] = contender.mine(x, labels, job, options.threads)
             seconds[contender.name].append((time.perf_counter() - start) / loops[contender.name])
     results = {
-        name: {"seconds": seconds[name], **_compared(x, picks[name], known)} for name in seconds
+        name: {"seconds": seconds[name], **jobs.compared(job, x, answers[name], known)}
+        for name in seconds
     }
     return results, sum(busy) / len(busy)
 
@@ -114,50 +113,21 @@ def _jiffies() -> Indices:
     return np.array(line.split()[1:9], np.int64)
 
 
-def _loops(contender: Contender, x: Rows, labels: Labels, k: int, options: Options) -> int:
+def _loops(contender: Contender, x: Rows, labels: Labels, job: Job, options: Options) -> int:
     done, start = 0, time.perf_counter()
     while time.perf_counter() - start < options.shortest:
-        contender.mine(x, labels, k, options.threads)
+        contender.mine(x, labels, job, options.threads)
         done += 1
     return done
 
 
-def _part(x: Rows, labels: Labels) -> tuple[Rows, Labels]:
+def part(x: Rows, labels: Labels) -> tuple[Rows, Labels]:
     """Return a few classes: enough to load a library and to start its threads."""
     kept = np.isin(labels, np.unique(labels)[:WARM_UP_CLASSES])
     return x[kept], labels[kept]
 
 
-def _compared(x: Rows, picks: Picks, known: _Truth) -> dict[str, int]:
-    """Count the sampled anchors with a pick at another distance, and at the same but another row.
-
-    Distances are the canonical float64 ones. Another row at the very same distance is no mistake
-    of a peer; it is only not the lowest index.
-    """
-    positives, negatives = picks
-    k = negatives.shape[1]
-    wrong = ties = 0
-    for anchor, (positive, hardest) in known.items():
-        is_wrong = is_tie = False
-        for ours, theirs in (
-            (positive, positives[anchor : anchor + 1]),
-            (hardest[:k], negatives[anchor]),
-        ):
-            if np.array_equal(np.sort(ours), np.sort(theirs)):
-                continue
-            same = np.array_equal(_distances(x, anchor, ours), _distances(x, anchor, theirs))
-            is_tie |= same
-            is_wrong |= not same
-        wrong += is_wrong
-        ties += is_tie and not is_wrong
-    return {"wrong": wrong, "ties": ties, "sample": len(known)}
-
-
-def _distances(x: Rows, anchor: int, others: Indices) -> Any:
-    return np.sort(reference.distance_matrix(x[[anchor]], x[others], "cosine")[0])
-
-
-def memory(case: Case, k: int, contender: Contender, options: Options) -> int | None:
+def memory(case: Case, job: Job, contender: Contender, options: Options) -> int | None:
     """Return by how many bytes one call raises the peak of this process (Linux only).
 
     Taken after the rows are in memory and the libraries loaded and used once.
@@ -165,13 +135,18 @@ def memory(case: Case, k: int, contender: Contender, options: Options) -> int | 
     under what loading took.
     """
     x, labels = case.load()
-    contender.mine(*_part(x, labels), k, options.threads)
+    contender.mine(*part(x, labels), job, options.threads)
+    return peak_of(lambda: contender.mine(x, labels, job, options.threads))
+
+
+def peak_of(call: Callable[[], object]) -> int | None:
     try:
         Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew: proc(5)
     except OSError:
+        call()
         return None
     before = _status("VmRSS")
-    contender.mine(x, labels, k, options.threads)
+    call()
     return max(0, _status("VmHWM") - before)
 
 

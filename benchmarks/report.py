@@ -12,7 +12,6 @@ from typing import Any
 
 import tripletmine
 
-BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
 PACKAGES = (
     "tripletmine",
     "numpy",
@@ -78,18 +77,18 @@ def _table(table: dict[str, Any]) -> str:
     unit, factor = ("s", 1.0) if max(r["median"] for r in results.values()) > 0.5 else ("ms", 1e3)
     sample = max(result["sample"] for result in results.values())
     head = ["contender", f"median {unit}", "min", "max", "ratio to ours", "peak extra MB"]
-    rows = [[*head, f"wrong picks of {sample}"]]
+    rows = [[*head, f"wrong of {sample}"]]
     for name, result in sorted(results.items(), key=lambda item: _worst_first(item[1])):
         row = [name, *(f"{factor * result[key]:.3f}" for key in ("median", "min", "max"))]
         row.append(f"{result['ratio']:.2f}" if "ratio" in result else "–")
         peak = result["peak_bytes"]
         row.append("–" if peak is None else f"{peak / 1e6:.1f}")
-        row.append(f"{result['wrong']}" + (f" (ties: {result['ties']})" if result["ties"] else ""))
+        wrong = "–" if result["wrong"] is None else str(result["wrong"])
+        row.append(wrong + (f" (ties: {result['ties']})" if result["ties"] else ""))
         rows.append(row)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    lines = [_line(rows[0], widths), _line(rule, widths), *(_line(r, widths) for r in rows[1:])]
-    text = f"### {table['title']}\n\n" + "\n".join(lines)
+    text = f"### {table['title']}\n\n{aligned(rows)}"
+    if table["rounds_wanted"] > (rounds := len(next(iter(results.values()))["seconds"])):
+        text += f"\n\nRounds: {rounds}."
     if table["left_out"]:
         text += f"\n\nNot asked: {', '.join(table['left_out'])}."
     if table["busy_elsewhere"] > QUIET:
@@ -104,6 +103,13 @@ def _worst_first(result: dict[str, Any]) -> float:
     return float(result.get("ratio", result["median"]))
 
 
+def aligned(rows: list[list[str]]) -> str:
+    """Return a Markdown table, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    return "\n".join(_line(row, widths) for row in [rows[0], rule, *rows[1:]])
+
+
 def _line(cells: list[str], widths: list[int]) -> str:
     first, *others = (
         cell.ljust(width) if i == 0 else cell.rjust(width)
@@ -112,14 +118,20 @@ def _line(cells: list[str], widths: list[int]) -> str:
     return "| " + " | ".join([first, *others]) + " |"
 
 
-def check_markers(path: Path) -> None:
+def check_markers(path: Path, name: str) -> None:
+    begin, end = _markers(name)
     text = path.read_text(encoding="utf-8")
-    if not 0 <= text.find(BEGIN) < text.find(END):
-        raise ValueError(f"{path.name}: expected the lines {BEGIN!r} and {END!r}, in this order")
+    if not 0 <= text.find(begin) < text.find(end):
+        raise ValueError(f"{path.name}: expected the lines {begin!r} and {end!r}, in this order")
 
 
-def replace_between_markers(path: Path, tables: str) -> None:
-    check_markers(path)
-    before, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
-    after = rest.partition(END)[2]
-    path.write_text(f"{before}{BEGIN}\n\n{tables}\n\n{END}{after}", encoding="utf-8")
+def replace_between_markers(path: Path, name: str, tables: str) -> None:
+    check_markers(path, name)
+    begin, end = _markers(name)
+    before, _, rest = path.read_text(encoding="utf-8").partition(begin)
+    after = rest.partition(end)[2]
+    path.write_text(f"{before}{begin}\n\n{tables}\n\n{end}{after}", encoding="utf-8")
+
+
+def _markers(name: str) -> tuple[str, str]:
+    return f"<!-- {name}: begin -->", f"<!-- {name}: end -->"

@@ -1,0 +1,313 @@
+// How close the kernels come to what the machine can do: for every kernel set that runs here, both
+// scorers and several numbers of dimensions, the rate of one thread, and beside it the rate of a
+// loop that does nothing but the same arithmetic in registers, measured just before.
+//
+//     cmake -S . -B build/bench -DTRIPLETMINE_PYTHON=OFF -DTRIPLETMINE_BENCHMARKS=ON
+//     cmake --build build/bench && build/bench/kernel_benchmark [name ...]    of kernel sets
+//
+// Prints a Markdown table. One multiplication and one addition are two operations; the score of a
+// pair of rows of d elements counts 2·d, whatever instructions it takes.
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <optional>
+#include <random>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include "dataset.hpp"
+#include "kernels/dispatch.hpp"
+#include "operand.hpp"
+#include "parallel.hpp"
+
+namespace tripletmine {
+namespace {
+
+constexpr std::int64_t dims[] = {128, 384, 768, 1024};
+constexpr std::int64_t all_cols = 32 * tile_granule;
+constexpr std::int64_t most_rows = 256;
+constexpr std::int64_t block_cache = 512 * 1024;  // as in walk.cpp: a block of rows stays in it
+constexpr double shortest = 0.05;                 // seconds of a measurement
+constexpr int repeats = 5;
+
+// The greatest rate, in 10^9 operations a second, at which work(n) does n * operations.
+template <typename Work>
+double rate(double operations, Work work) {
+    using Clock = std::chrono::steady_clock;
+    double best = 0.0;
+    std::int64_t count = 1;
+    for (int done = 0; done < repeats;) {
+        const auto begin = Clock::now();
+        work(count);
+        const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+        if (seconds < shortest) {
+            count = seconds < shortest / 8 ? 4 * count : 2 * count;
+            continue;
+        }
+        best = std::max(best, static_cast<double>(count) * operations / seconds * 1e-9);
+        ++done;
+    }
+    return best;
+}
+
+// The limits: the instructions of a kernel on twelve sums, enough to hide their latency, with
+// operands and temporaries in registers 12 to 15. In assembly, because a compiler would interchange
+// the loops, or take out of them what does not change. `steps` is counted down to 0.
+constexpr int sums_at_once = 12;
+
+#if defined(__x86_64__)
+
+#define REGISTER_LOOP(begin, instructions, end)                                                  \
+    asm volatile(begin "\n1:\n.irp sum,0,1,2,3,4,5,6,7,8,9,10,11\n" instructions                 \
+                       "\n.endr\ndec %0\njnz 1b\n" end                                           \
+                 : "+r"(steps)                                                                   \
+                 :                                                                               \
+                 : "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", \
+                   "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15")
+
+void fma_512(std::int64_t steps) {
+    REGISTER_LOOP("vzeroall", "vfmadd231ps %%zmm12, %%zmm13, %%zmm\\sum", "vzeroupper");
+}
+void fma_256(std::int64_t steps) {
+    REGISTER_LOOP("vzeroall", "vfmadd231ps %%ymm12, %%ymm13, %%ymm\\sum", "vzeroupper");
+}
+void multiply_add_128(std::int64_t steps) {
+    REGISTER_LOOP(".irp i,0,1,2,3,4,5,6,7,8,9,10,11,12,13\nxorps %%xmm\\i, %%xmm\\i\n.endr",
+                  "movaps %%xmm12, %%xmm14\nmulps %%xmm13, %%xmm14\naddps %%xmm14, %%xmm\\sum", "");
+}
+void dpbusd_512(std::int64_t steps) {
+    REGISTER_LOOP("vzeroall", "vpdpbusd %%zmm12, %%zmm13, %%zmm\\sum", "vzeroupper");
+}
+// Two products of int8 are summed in int16, two of those sums in int16 again, then in int32.
+void maddubs_512(std::int64_t steps) {
+    REGISTER_LOOP("vzeroall",
+                  "vpmaddubsw %%zmm12, %%zmm13, %%zmm14\nvpmaddubsw %%zmm12, %%zmm13, %%zmm15\n"
+                  "vpaddw %%zmm14, %%zmm15, %%zmm14\nvpmaddwd %%zmm12, %%zmm14, %%zmm14\n"
+                  "vpaddd %%zmm14, %%zmm\\sum, %%zmm\\sum",
+                  "vzeroupper");
+}
+void maddubs_256(std::int64_t steps) {
+    REGISTER_LOOP("vzeroall",
+                  "vpmaddubsw %%ymm12, %%ymm13, %%ymm14\nvpmaddubsw %%ymm12, %%ymm13, %%ymm15\n"
+                  "vpaddw %%ymm14, %%ymm15, %%ymm14\nvpmaddwd %%ymm12, %%ymm14, %%ymm14\n"
+                  "vpaddd %%ymm14, %%ymm\\sum, %%ymm\\sum",
+                  "vzeroupper");
+}
+
+// Of tiles there are eight: four sums, two of rows and two of columns.
+__attribute__((target("amx-tile,amx-int8"))) void tile_codes(std::int64_t steps) {
+    for (; steps > 0; --steps) {
+        _tile_dpbssd(0, 4, 6);
+        _tile_dpbssd(1, 4, 7);
+        _tile_dpbssd(2, 5, 6);
+        _tile_dpbssd(3, 5, 7);
+    }
+}
+__attribute__((target("amx-tile,amx-bf16"))) void tile_bfloat16(std::int64_t steps) {
+    for (; steps > 0; --steps) {
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+    }
+}
+
+#elif defined(__aarch64__)
+
+#define REGISTER_LOOP(instructions)                                                              \
+    asm volatile(                                                                                \
+        ".irp i,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15\nmovi v\\i\\().16b, #0\n.endr\n"           \
+        "1:\n.irp sum,0,1,2,3,4,5,6,7,8,9,10,11\n" instructions                                  \
+        "\n.endr\nsubs %0, %0, #1\nb.ne 1b\n"                                                    \
+        : "+r"(steps)                                                                            \
+        :                                                                                        \
+        : "cc", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12", \
+          "v13", "v14", "v15")
+
+void fma_128(std::int64_t steps) { REGISTER_LOOP("fmla v\\sum\\().4s, v12.4s, v13.4s"); }
+void multiply_add_128(std::int64_t steps) {
+    REGISTER_LOOP("fmul v14.4s, v12.4s, v13.4s\nfadd v\\sum\\().4s, v\\sum\\().4s, v14.4s");
+}
+void dot_128(std::int64_t steps) {
+    REGISTER_LOOP(".arch armv8.2-a+dotprod\nsdot v\\sum\\().4s, v12.16b, v13.16b");
+}
+// Without dot products: products in int16, each two summed, then in int32.
+void mull_128(std::int64_t steps) {
+    REGISTER_LOOP(
+        "smull v14.8h, v12.8b, v13.8b\nsmull2 v15.8h, v12.16b, v13.16b\n"
+        "addp v14.8h, v14.8h, v15.8h\nsadalp v\\sum\\().4s, v14.8h");
+}
+
+#endif
+
+// What a scorer computes with. One step of the loop is so many useful operations.
+struct Limit {
+    std::string_view set;
+    Format format;
+    const char* arithmetic;
+    void (*loop)(std::int64_t steps);
+    double operations;
+};
+
+constexpr Limit limits[] = {
+#if defined(__x86_64__)
+    // 16 rows × 16 columns × 64 int8 or 32 bfloat16; of pairs, every product takes three.
+    {"amx", Format::int8, "tdpbssd", tile_codes, 4 * 2.0 * 16 * 16 * 64},
+    {"amx", Format::bfloat16_pair, "tdpbf16ps / 3", tile_bfloat16, 4 * 2.0 * 16 * 16 * 32 / 3},
+    {"avx512_vnni", Format::float32, "vfmadd, 512 bits", fma_512, 2.0 * 16 * sums_at_once},
+    {"avx512_vnni", Format::int8, "vpdpbusd, 512 bits", dpbusd_512, 2.0 * 64 * sums_at_once},
+    {"avx512", Format::float32, "vfmadd, 512 bits", fma_512, 2.0 * 16 * sums_at_once},
+    {"avx512", Format::int8, "vpmaddubsw, 512 bits", maddubs_512, 2.0 * 128 * sums_at_once},
+    {"avx2", Format::float32, "vfmadd, 256 bits", fma_256, 2.0 * 8 * sums_at_once},
+    {"avx2", Format::int8, "vpmaddubsw, 256 bits", maddubs_256, 2.0 * 64 * sums_at_once},
+    {"portable", Format::float32, "mulps + addps", multiply_add_128, 2.0 * 4 * sums_at_once},
+#elif defined(__aarch64__)
+    {"neon_dot", Format::float32, "fmla", fma_128, 2.0 * 4 * sums_at_once},
+    {"neon_dot", Format::int8, "sdot", dot_128, 2.0 * 16 * sums_at_once},
+    {"neon", Format::float32, "fmla", fma_128, 2.0 * 4 * sums_at_once},
+    {"neon", Format::int8, "smull + addp + sadalp", mull_128, 2.0 * 16 * sums_at_once},
+    {"portable", Format::float32, "fmul + fadd", multiply_add_128, 2.0 * 4 * sums_at_once},
+#else
+    {"", Format::float32, "", nullptr, 0.0},
+#endif
+};
+
+const Limit* limit_of(std::string_view set, Format format) {
+    const auto is_it = [&](const Limit& limit) {
+        return limit.loop != nullptr && limit.set == set && limit.format == format;
+    };
+    const auto found = std::find_if(std::begin(limits), std::end(limits), is_it);
+    return found == std::end(limits) ? nullptr : found;
+}
+
+// A scorer is acquired by the thread while this lives.
+class Acquired {
+public:
+    explicit Acquired(const Scorer& scorer) : scorer_(scorer) {
+        if (scorer_.acquire) scorer_.acquire();
+    }
+    ~Acquired() {
+        if (scorer_.release) scorer_.release();
+    }
+    Acquired(const Acquired&) = delete;
+    Acquired& operator=(const Acquired&) = delete;
+
+private:
+    const Scorer& scorer_;
+};
+
+// Scores a block of rows with all columns as Walk::run does: strip by strip, in parts of
+// longest_depth, whose columns stay in the nearest cache for all tiles.
+void score_block(const Operand& operand, const RowSide& rows, std::int64_t row_count,
+                 Buffer<std::byte>& scratch, float* to) {
+    const Scorer& scorer = operand.scorer();
+    const std::int64_t depth = operand.depth(), step = scorer.longest_depth;
+    const std::int64_t tile_size = scorer.tile_rows * scorer.tile_cols;
+    for (std::int64_t c = 0; c < all_cols; c += scorer.tile_cols) {
+        const std::byte* cols = operand.col_side(c, scorer.tile_cols, scratch);
+        for (std::int64_t k = 0; k < depth; k += step) {
+            const std::int64_t skipped = k * panel_rows * operand.element_bytes();
+            const auto part = static_cast<int>(std::min(step, depth - k));
+            float* scores = to;
+            for (std::int64_t row = 0; row < row_count; row += scorer.tile_rows) {
+                const std::byte* from = rows.panels + row / panel_rows * operand.panel_bytes() +
+                                        row % panel_rows * operand.row_bytes();
+                scorer.score(from + skipped, cols + skipped, operand.panel_bytes(), part,
+                             rows.start.data() + row, k > 0, scores, scorer.tile_cols);
+                if (depth > step) scores += tile_size;
+            }
+        }
+    }
+}
+
+double rate_of(Team& team, const KernelSet& kernels, const Scorer& scorer,
+               const std::vector<float>& values, std::int64_t dim) {
+    const auto row_bytes = static_cast<std::ptrdiff_t>(sizeof(float)) * dim;
+    Dataset dataset({"rows", {values.data(), DType::float32, all_cols, dim, row_bytes, 4}},
+                    std::nullopt, kernels);
+    dataset.measure(team);
+    const ScoreSpace space = score_space(Metric::cosine, dataset.largest_norm2());
+    const Operand operand(team, dataset, kernels, scorer, space, true);
+    const std::int64_t by_cache = block_cache / (operand.panel_bytes() / panel_rows);
+    const std::int64_t row_count = std::min(most_rows, by_cache) / max_tile_rows * max_tile_rows;
+    RowSide rows;
+    operand.row_side(0, row_count, rows);
+    Buffer<std::byte> scratch;
+    const Buffer<float> scores(most_rows * max_tile_cols);
+    const Acquired acquired(scorer);
+    return rate(2.0 * static_cast<double>(row_count * all_cols * dim), [&](std::int64_t times) {
+        for (; times > 0; --times) score_block(operand, rows, row_count, scratch, scores.data());
+    });
+}
+
+const char* name_of(Format format) {
+    switch (format) {
+        case Format::float32:
+            return "float32";
+        case Format::bfloat16_pair:
+            return "bfloat16 pairs";
+        case Format::int8:
+            return "int8";
+    }
+    return "";
+}
+
+void measure(Team& team, const RegisteredSet& set, const Scorer& scorer,
+             const std::vector<float>& values) {
+    double most = 0.0;
+    const Limit* limit = limit_of(set.info.name, scorer.format);
+    if (limit != nullptr) {
+        const Acquired acquired(scorer);
+        most = rate(limit->operations, limit->loop);
+    }
+    std::string line = "| " + std::string(set.info.name) + " | " + name_of(scorer.format) + " | ";
+    char text[64];
+    std::snprintf(text, sizeof text, "%.1f", most);
+    line += limit == nullptr ? "– | –" : std::string(limit->arithmetic) + " | " + text;
+    for (const std::int64_t dim : dims) {
+        const double reached = rate_of(team, *set.kernels, scorer, values, dim);
+        std::snprintf(text, sizeof text, " | %.1f", reached);
+        line += text;
+        if (limit == nullptr) continue;
+        std::snprintf(text, sizeof text, " (%.0f%%)", 100 * reached / most);
+        line += text;
+    }
+    std::printf("%s |\n", line.c_str());
+    std::fflush(stdout);
+}
+
+void run(std::span<char*> names) {
+    std::mt19937 random(1);
+    std::normal_distribution<float> normal;
+    std::vector<float> values(static_cast<std::size_t>(all_cols * *std::rbegin(dims)));
+    for (float& value : values) value = normal(random);
+
+    std::printf("| kernel set | scores | arithmetic | its limit, Gop/s |");
+    for (const std::int64_t dim : dims) std::printf(" d = %lld |", static_cast<long long>(dim));
+    std::printf("\n|---|---|---|---:|");
+    for (std::size_t i = 0; i < std::size(dims); ++i) std::printf("---:|");
+    std::printf("\n");
+    for (const RegisteredSet& set : registered_sets()) {
+        const auto is_it = [&](const char* name) { return set.info.name == name; };
+        if (!set.info.supported) continue;
+        if (!names.empty() && std::none_of(names.begin(), names.end(), is_it)) continue;
+        run_team(1, nullptr, [&](Team& team) {
+            measure(team, set, set.kernels->fine, values);
+            measure(team, set, set.kernels->coarse, values);
+        });
+    }
+}
+
+}  // namespace
+}  // namespace tripletmine
+
+int main(int argc, char** argv) {
+    tripletmine::run({argv + 1, static_cast<std::size_t>(argc - 1)});
+}
