@@ -1,5 +1,12 @@
 // BlockSweep: a sweep in which a task has its rows to itself, from their first pair to their last.
 //
+//   for each block of rows
+//     for each chunk of columns, for each row
+//       sift        most candidates do not matter, the rest may raise the row's floors;
+//         or tally  or all matter, and most are counted by their scores
+//       what the bounds left open is remembered
+//     decide        column by column: canonical distances → selectors
+//
 // For selectors with much to remember for each row (select/intervals.hpp, select/window.hpp): a
 // row's selector is made when its block begins and handed over when the block ends, so that memory
 // is one block's for each thread and nothing is locked. The price is that a self-join scores each
@@ -10,8 +17,10 @@
 #include <algorithm>
 #include <cstdint>
 #include <functional>
+#include <numeric>
 #include <vector>
 
+#include "counting.hpp"
 #include "exact.hpp"
 #include "walk.hpp"
 
@@ -37,27 +46,29 @@ public:
         const float widest = *std::max_element(widths, widths + pairing_.cols->size());
         std::vector<Worker> workers;
         for (int id = 0; id < team_.size(); ++id) {
+            // Of a column with rows: these are few, and stay near.
             workers.emplace_back(
-                ExactDistance(*pairing_.rows, *pairing_.cols, kernels_, pairing_.metric));
+                ExactDistance(*pairing_.cols, *pairing_.rows, kernels_, pairing_.metric));
         }
         team_.for_each(
             static_cast<std::int64_t>(walk_.tasks().size()), [&](std::int64_t number, int id) {
                 const Walk::Task& task = walk_.tasks()[static_cast<std::size_t>(number)];
                 Worker& worker = workers[static_cast<std::size_t>(id)];
-                worker.rows.clear();
+                worker.first_row = task.row_begin;
+                worker.selectors.clear();
                 for (std::int64_t row = task.row_begin; row < task.row_end; ++row) {
                     const float width = widest + pairing_.row_operand->width()[row];
-                    worker.rows.push_back({open(row, width, id), {}});
+                    worker.selectors.push_back(open(row, width, id));
                 }
                 walk_.run_rows(task, id, worker.walk,
                                [&](std::int64_t row, const Interval& cols, const float* scores) {
-                                   take(worker, row, row_of(worker, task, row), cols, scores);
+                                   take(worker, id, row, cols, scores);
                                });
+                worker.counting.end();
+                decide(worker, id);
                 for (std::int64_t row = task.row_begin; row < task.row_end; ++row) {
                     team_.poll(id);
-                    Row& own = row_of(worker, task, row);
-                    decide(worker, row, own);
-                    close(row, own.selector, id);
+                    close(row, worker.of(row), id);
                 }
             });
         std::int64_t decided = 0;
@@ -66,106 +77,142 @@ public:
     }
 
 private:
-    // A candidate that the bounds left open, with what they say.
+    // A pair that the bounds left open, with what they say.
     struct Undecided {
-        std::int64_t col, slot;
+        std::uint32_t row, col;  // positions
+        std::int32_t slot;       // or -1 - the first that it may be in
         float upper;
-    };
-    struct Row {
-        Selector selector;
-        std::vector<Undecided> undecided;
     };
     struct Worker {
         explicit Worker(ExactDistance exact) : distance(std::move(exact)) {}
+        Selector& of(std::int64_t row) {
+            return selectors[static_cast<std::size_t>(row - first_row)];
+        }
+
         Walk::Scratch walk;
-        std::vector<Row> rows;
-        std::vector<std::int32_t> places, numbers;
-        std::vector<float> values;
-        std::vector<std::int64_t> cols;
+        std::int64_t first_row = 0;
+        std::vector<Selector> selectors;  // of the rows of the block
+        Counting counting;
+        std::vector<std::int32_t> places, slots;
+        std::vector<Undecided> undecided;
+        std::vector<std::uint32_t> ends, order;  // of the undecided, by column
         std::vector<double> distances;
         ExactDistance distance;
     };
 
-    // Where every score matters, a row's selector is worth keeping in the nearest cache for many
-    // scores; else the scores of a block of rows are.
-    static constexpr std::int64_t cols_at_once = Selector::selective ? 4 * tile_granule : 32768;
+    // Where every score matters, what is kept of a row is worth keeping in the nearest cache for
+    // many scores; else the scores of a block of rows are.
+    static constexpr std::int64_t cols_at_once =
+        Selector::selective ? 4 * tile_granule : most_tallied;
     // A row's scores are worked on in parts that stay in the nearest cache.
-    static constexpr std::int64_t part_cols = 1024;
-    // Beyond so many undecided pairs of a row they are decided at once.
-    static constexpr std::size_t most_undecided = 4096;
+    static constexpr std::int64_t part_cols = longest_tally;
+    // Beyond so many undecided pairs they are decided at once.
+    static constexpr std::size_t most_undecided = 1 << 18;
 
-    static Row& row_of(Worker& worker, const Walk::Task& task, std::int64_t row) {
-        return worker.rows[static_cast<std::size_t>(row - task.row_begin)];
-    }
-
-    void take(Worker& worker, std::int64_t row, Row& own, const Interval& cols,
+    void take(Worker& worker, int id, std::int64_t row, const Interval& cols,
               const float* scores) const {
         worker.places.resize(part_cols + max_register);
+        worker.slots.resize(part_cols + max_register);
+        if constexpr (!Selector::selective) {
+            worker.counting.begin(worker.of(row), pairing_.row_operand->middle()[row]);
+        }
         for (std::int64_t begin = cols.begin; begin < cols.end; begin += part_cols) {
             const Interval part{begin, std::min(cols.end, begin + part_cols)};
-            const float* own_scores = scores + begin - cols.begin;
-            const auto count = static_cast<int>(part.size());
             if constexpr (Selector::selective) {
-                sift(worker, row, own, part, own_scores, count);
+                sift(worker, row, part, scores + begin - cols.begin);
             } else {
-                sort_out(worker, row, own, part, own_scores, count);
+                tally(worker, row, part, scores + begin - cols.begin);
             }
-            if (own.undecided.size() > most_undecided) decide(worker, row, own);
         }
+        if (worker.undecided.size() > most_undecided) decide(worker, id);
     }
 
     // Where few scores matter.
-    void sift(Worker& worker, std::int64_t row, Row& own, const Interval& cols, const float* scores,
-              int count) const {
-        const Operand &row_operand = *pairing_.row_operand, &col_operand = *pairing_.col_operand;
-        const float row_bias = row_operand.bias(Sign::nearest)[row];
-        const float row_width = row_operand.width()[row];
-        const float* bias = col_operand.bias(Sign::nearest) + cols.begin;
-        const float* width = col_operand.width() + cols.begin;
-        const int found = kernels_.sift(scores, bias, count, own.selector.buckets(row_bias),
-                                        own.selector.limits(), worker.places.data());
+    void sift(Worker& worker, std::int64_t row, const Interval& cols, const float* scores) const {
+        Selector& selector = worker.of(row);
+        const float row_bias = pairing_.row_operand->bias(Sign::nearest)[row];
+        const float row_width = pairing_.row_operand->width()[row];
+        const float* bias = pairing_.col_operand->bias(Sign::nearest) + cols.begin;
+        const float* width = pairing_.col_operand->width() + cols.begin;
+        const int found =
+            kernels_.sift(scores, bias, static_cast<int>(cols.size()), selector.buckets(row_bias),
+                          selector.limits(), worker.places.data());
         for (int i = 0; i < found; ++i) {
             const std::int32_t c = worker.places[static_cast<std::size_t>(i)];
             const float upper = scores[c] - row_bias - bias[c];
-            const std::int64_t slot = own.selector.expect(pairing_.cols->row(cols.begin + c),
-                                                          upper - row_width - width[c], upper);
-            if (slot != Selector::no_matter) own.undecided.push_back({cols.begin + c, slot, upper});
+            const std::int64_t slot = selector.expect(pairing_.cols->row(cols.begin + c),
+                                                      upper - row_width - width[c], upper);
+            if (slot != no_matter) remember(worker, row, cols.begin + c, slot, upper);
         }
     }
 
     // Where every score matters.
-    void sort_out(Worker& worker, std::int64_t row, Row& own, const Interval& cols,
-                  const float* scores, int count) const {
-        const float row_middle = pairing_.row_operand->middle()[row];
-        const float* middle = pairing_.col_operand->middle() + cols.begin;
-        worker.numbers.resize(worker.places.size());
-        worker.values.resize(worker.places.size());
-        kernels_.sort_out(scores, middle, count, own.selector.buckets(row_middle),
-                          own.selector.roots(), worker.values.data(), worker.numbers.data());
-        const int open = own.selector.take(worker.numbers.data(), worker.values.data(), count,
-                                           worker.places.data());
+    void tally(Worker& worker, std::int64_t row, const Interval& cols, const float* scores) const {
+        const auto count = static_cast<int>(cols.size());
+        const int open = kernels_.tally(scores, pairing_.col_operand->middle() + cols.begin, count,
+                                        worker.counting.table(), worker.counting.room_for(count),
+                                        worker.places.data(), worker.slots.data());
         for (int i = 0; i < open; ++i) {
-            const std::int32_t c = worker.places[static_cast<std::size_t>(i)];
-            const float value = worker.values[static_cast<std::size_t>(c)];
-            if (own.selector.settles(scores[c] - row_middle - middle[c], value)) continue;
-            own.undecided.push_back({cols.begin + c, -1, 0.0f});
+            const auto at = static_cast<std::size_t>(i);
+            remember(worker, row, cols.begin + worker.places[at], -1 - worker.slots[at], 0.0f);
         }
     }
 
+    static void remember(Worker& worker, std::int64_t row, std::int64_t col, std::int64_t slot,
+                         float upper) {
+        worker.undecided.push_back({static_cast<std::uint32_t>(row),
+                                    static_cast<std::uint32_t>(col),
+                                    static_cast<std::int32_t>(slot), upper});
+    }
+
     // Offers what the bounds did not settle, with its canonical distance.
-    void decide(Worker& worker, std::int64_t row, Row& own) const {
-        worker.cols.clear();
-        for (const Undecided& pair : own.undecided) {
-            if constexpr (Selector::selective) {
-                if (own.selector.settles(pair.slot, pair.upper)) continue;
-            }
-            worker.cols.push_back(pair.col);
+    void decide(Worker& worker, int id) const {
+        std::vector<Undecided>& undecided = worker.undecided;
+        if constexpr (Selector::selective) {
+            std::erase_if(undecided, [&](const Undecided& pair) {
+                return worker.of(pair.row).settles(pair.slot, pair.upper);
+            });
         }
-        own.undecided.clear();
-        worker.distances.resize(worker.cols.size());
-        worker.distance.many(row, worker.cols, worker.distances.data());
-        for (std::size_t i = 0; i < worker.cols.size(); ++i) {
-            own.selector.offer({worker.distances[i], pairing_.cols->row(worker.cols[i])});
+        sort_by_column(worker);
+        worker.distances.resize(undecided.size());
+        std::vector<std::int64_t> rows;
+        std::vector<double> distances;
+        for (std::size_t begin = 0, end; begin < undecided.size(); begin = end) {
+            const std::uint32_t col = undecided[worker.order[begin]].col;
+            rows.clear();
+            for (end = begin; end < undecided.size() && undecided[worker.order[end]].col == col;
+                 ++end) {
+                rows.push_back(undecided[worker.order[end]].row);
+            }
+            if (end < undecided.size()) worker.distance.prefetch(undecided[worker.order[end]].col);
+            distances.resize(rows.size());
+            worker.distance.many(col, rows, distances.data());
+            for (std::size_t i = begin; i < end; ++i) {
+                worker.distances[worker.order[i]] = distances[i - begin];
+            }
+            team_.poll(id);
+        }
+        for (std::size_t i = 0; i < undecided.size(); ++i) {
+            const Undecided& pair = undecided[i];
+            worker.of(pair.row).offer(pair.slot,
+                                      {worker.distances[i], pairing_.cols->row(pair.col)});
+        }
+        undecided.clear();
+    }
+
+    static void sort_by_column(Worker& worker) {
+        std::uint32_t first = UINT32_MAX, last = 0;
+        for (const Undecided& pair : worker.undecided) {
+            first = std::min(first, pair.col);
+            last = std::max(last, pair.col);
+        }
+        worker.order.resize(worker.undecided.size());
+        if (worker.undecided.empty()) return;
+        worker.ends.assign(last - first + 2, 0);
+        for (const Undecided& pair : worker.undecided) ++worker.ends[pair.col - first + 1];
+        std::partial_sum(worker.ends.begin(), worker.ends.end(), worker.ends.begin());
+        for (std::uint32_t i = 0; i < worker.undecided.size(); ++i) {
+            worker.order[worker.ends[worker.undecided[i].col - first]++] = i;
         }
     }
 

@@ -13,7 +13,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <numeric>
 
 #include "kernels/dispatch.hpp"
 
@@ -93,20 +92,22 @@ public:
     }
 
 private:
-    // Of every positive: its own distance and its reach for every margin; then, once, the distance
-    // within which scores are too coarse.
+    // The distances of the positives, ascending; for every margin their reaches; then, once, the
+    // distance within which scores are too coarse.
     void reaches(double norm2, std::span<const Candidate> positives,
                  std::vector<double>& distances) const {
         if (positives.empty()) return;
-        double farthest = -INFINITY;
-        for (const Candidate& positive : positives) {
-            distances.push_back(positive.distance);
-            for (const double margin : margins_) {
-                distances.push_back(reach(positive.distance, margin));
+        const std::size_t count = positives.size();
+        distances.reserve(count * (margins_.size() + 1) + 1);
+        for (const Candidate& positive : positives) distances.push_back(positive.distance);
+        std::sort(distances.begin(), distances.end());
+        const double farthest =
+            distances.back() + *std::max_element(margins_.begin(), margins_.end());
+        for (const double margin : margins_) {
+            for (std::size_t i = 0; i < count; ++i) {
+                distances.push_back(reach(distances[i], margin));
             }
-            farthest = std::max(farthest, positive.distance);
         }
-        farthest += *std::max_element(margins_.begin(), margins_.end());
         distances.push_back(
             few_ ? farthest
                  : coarse_within(metric_, join_.score_error(), norm2, largest_norm2_, farthest));
@@ -114,28 +115,22 @@ private:
 
     void take(std::size_t anchor, const AnchorCounts& own) {
         if (own.positives.empty()) return;
-        const auto count = static_cast<std::int64_t>(own.positives.size());
-        census_.triplets[anchor] = count * own.counts.in_all();
+        const std::size_t count = own.positives.size();
+        census_.triplets[anchor] = static_cast<std::int64_t>(count) * own.counts.in_all();
         std::int64_t* with_loss = census_.with_loss.data() + anchor * margins_.size();
-        // By distance, so that the thresholds are met in order.
-        std::vector<std::size_t> order(own.positives.size());
-        std::iota(order.begin(), order.end(), std::size_t{0});
-        std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-            return own.positives[a].distance < own.positives[b].distance;
-        });
-        const std::size_t each = margins_.size() + 1;
+        const Thresholds& thresholds = own.counts.thresholds();
         std::int64_t slot = 0;
-        for (const std::size_t i : order) {
-            slot = own.counts.slot_from(slot, own.reaches[i * each]);
+        for (std::size_t i = 0; i < count; ++i) {
+            slot = thresholds.slot_from(slot, own.reaches[i]);
             census_.hard[anchor] += own.counts.within_slot(slot).count;
         }
         for (std::size_t m = 0; m < margins_.size(); ++m) {
             slot = 0;
-            for (const std::size_t i : order) {
-                slot = own.counts.slot_from(slot, own.reaches[i * each + 1 + m]);
+            for (std::size_t i = 0; i < count; ++i) {
+                slot = thresholds.slot_from(slot, own.reaches[(m + 1) * count + i]);
                 const Counts::Total& total = own.counts.within_slot(slot);
                 with_loss[m] += total.count;
-                add_loss(anchor, m, own.positives[i].distance, total.count, total.sum);
+                add_loss(anchor, m, own.reaches[i], total.count, total.sum);
             }
         }
         rows_[anchor] = own.row;

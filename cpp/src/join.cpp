@@ -28,6 +28,23 @@ std::string_view name_of(Format format) {
     return "int8";
 }
 
+// Sorts what consists of ascending runs, few of them, by merging neighbours.
+void sort_runs(std::vector<double>& values) {
+    std::vector<double> merged(values.size());
+    for (bool several = true; several;) {
+        several = false;
+        auto to = merged.begin();
+        for (auto begin = values.begin(); begin != values.end();) {
+            const auto middle = std::is_sorted_until(begin, values.end());
+            const auto end = std::is_sorted_until(middle, values.end());
+            to = std::merge(begin, middle, middle, end, to);
+            several = several || begin != values.begin();
+            begin = end;
+        }
+        values.swap(merged);
+    }
+}
+
 std::shared_ptr<const Dataset> measured(
     Team& team, const KernelSet& kernels, const Population& population,
     const std::optional<std::span<const std::int64_t>>& subset) {
@@ -274,7 +291,7 @@ void Join::count_negatives(const std::function<std::vector<double>(std::int64_t)
     decided_ += sweep.run(
         [&](std::int64_t row, float widest, int) {
             std::vector<double> distances = thresholds(row);
-            std::sort(distances.begin(), distances.end());
+            sort_runs(distances);
             return Counts(space_, std::move(distances), widest);
         },
         [&](std::int64_t row, Counts& counts, int) {

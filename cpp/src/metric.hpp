@@ -8,6 +8,7 @@
 #include <cfloat>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 
 #include "kernels/kernel_set.hpp"
 #include "tripletmine/tripletmine.hpp"
@@ -21,6 +22,18 @@ inline std::uint64_t ordered_bits(double value) {
 }
 inline double ordered_double(std::uint64_t bits) {
     return std::bit_cast<double>(bits >> 63 ? bits & ~(std::uint64_t{1} << 63) : ~bits);
+}
+
+// The next double above a finite one; the next float below one that is not -inf. Cheaper than the
+// functions of the standard library, which look after everything.
+inline double next_above(double value) {
+    return std::isfinite(value) ? ordered_double(ordered_bits(value == 0.0 ? 0.0 : value) + 1)
+                                : value;
+}
+inline float next_below(float value) {
+    if (value == 0.0f) return -std::numeric_limits<float>::denorm_min();
+    const auto bits = std::bit_cast<std::uint32_t>(value);
+    return std::bit_cast<float>(value > 0.0f ? bits - 1 : bits + 1);
 }
 
 inline bool from_differences(Metric metric) {
@@ -52,10 +65,10 @@ inline double reach(double from, double margin) {
     double low = from + margin, high = low;
     constexpr int steps = 4;  // nearly always enough
     for (int i = 0; i < steps && !(low - from <= margin); ++i) low = std::nextafter(low, -INFINITY);
-    for (int i = 0; i < steps && high - from <= margin; ++i) high = std::nextafter(high, INFINITY);
+    for (int i = 0; i < steps && high - from <= margin; ++i) high = next_above(high);
     if (!(low - from <= margin)) low = from;
     if (high - from <= margin) high = INFINITY;
-    while (std::nextafter(low, INFINITY) < high) {
+    while (next_above(low) < high) {
         // Halfway between the two in the order of floating-point numbers.
         const double middle = ordered_double((ordered_bits(low) >> 1) + (ordered_bits(high) >> 1) +
                                              (ordered_bits(low) & ordered_bits(high) & 1));
@@ -118,7 +131,7 @@ struct ScoreSpace {
 
     static float round_down(double value) {
         const float rounded = static_cast<float>(value);
-        return static_cast<double>(rounded) > value ? std::nextafterf(rounded, -INFINITY) : rounded;
+        return static_cast<double>(rounded) > value ? next_below(rounded) : rounded;
     }
 
 private:

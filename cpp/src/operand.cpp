@@ -52,10 +52,12 @@ struct Operand::Scratch {
     Scratch(std::int64_t dim, std::int64_t depth)
         : exact(static_cast<std::size_t>(padded(dim))),
           rounded(static_cast<std::size_t>(padded(dim))),
+          weighted(static_cast<std::size_t>(padded(dim))),
           floats(static_cast<std::size_t>(panel_rows * depth)),
           low(static_cast<std::size_t>(panel_rows * depth)),
           codes(static_cast<std::size_t>(panel_rows * depth)) {}
     std::vector<double> exact, rounded;  // u and q
+    std::vector<double> weighted;        // q times the roundings of its products
     double low_norm2 = 0.0;              // of the part whose products are left out of scores
     float scale = 1.0f;
     // Row by row; which of them depends on the format.
@@ -89,7 +91,12 @@ Operand::Operand(Team& team, const Dataset& dataset, const KernelSet& kernels, c
       far_bias_(padded_size_ + max_register),
       middle_(padded_size_ + max_register),
       width_(padded_size_ + max_register),
-      scale_(padded_size_ + max_register) {
+      scale_(padded_size_ + max_register),
+      gamma_(dataset.dim()) {
+    for (std::int64_t k = 0; k < dataset.dim(); ++k) {
+        const double unit = 0x1p-24, roundings = scorer.roundings(dataset.dim(), k);
+        gamma_.data()[k] = roundings * unit / (1.0 - roundings * unit);
+    }
     const std::int64_t panels = padded_size_ / panel_rows;
     const std::int64_t tasks = (panels + panels_per_task - 1) / panels_per_task;
     for (std::int64_t position = dataset.size(); position < padded_size_ + max_register;
@@ -215,15 +222,23 @@ void Operand::round_row(std::int64_t lane, Scratch& scratch) const {
 // + 2r up to rounding:
 //   packing     |u_x·u_y − q_x·q_y| ≤ r_x‖u_y‖ + ‖q_x‖r_y            ≤ r + ½r² a row
 //   low parts   |l_x·l_y|, of pairs of bfloat16                       ≤ ½‖l‖² a row
-//   summation   m float32 roundings a term: ≤ γ_m‖q_x‖‖q_y‖            ≤ ½γ_m(M_x² + M_y²)
+//   summation   m_k float32 roundings: ≤ Σγ_k|q_x[k]·q_y[k]|           ≤ ½Σγ_k·q[k]² a row,
+//               γ_k = m_k·2⁻²⁴/(1 − m_k·2⁻²⁴); (|h| + |l|)² ≤ (1 + 2⁻⁶)q² of pairs of bfloat16
 //   canonical   the float64 distance itself, of d terms               ≤ (2d + 32)·2⁻⁵²·M² a row
-//   sweep       three products and four subtractions in float32       ≤ 2⁻²⁰·(b + M² + E) a row
-//   underflow   of any float32 operation, flushed to zero or not       ≤ d·2⁻¹²⁰
-void Operand::bound_row(std::int64_t position, const Scratch& scratch) {
-    double error2 = 0.0, norm2 = 0.0;
+//   sweep       three products and four operations in float32         ≤ 2⁻²²·(M² + 1.25b + 4E) a
+//   row underflow   of any float32 operation, flushed to zero or not       ≤ d·2⁻¹²⁰
+void Operand::bound_row(std::int64_t position, Scratch& scratch) {
+    double error2 = 0.0, norm2 = 0.0, rounding = 0.0;
     const std::int64_t length = padded(dataset_.dim());
-    kernels_.exact_squares(scratch.exact.data(), scratch.rounded.data(), 0, 1, length, &error2);
-    kernels_.exact_dot(scratch.rounded.data(), scratch.rounded.data(), 0, 1, length, &norm2);
+    const double* rounded = scratch.rounded.data();
+    kernels_.exact_squares(scratch.exact.data(), rounded, 0, 1, length, &error2);
+    kernels_.exact_dot(rounded, rounded, 0, 1, length, &norm2);
+    if (scorer_.format != Format::int8) {
+        double* weighted = scratch.weighted.data();
+        for (std::int64_t k = 0; k < dataset_.dim(); ++k)
+            weighted[k] = gamma_.data()[k] * rounded[k];
+        kernels_.exact_dot(weighted, rounded, 0, 1, length, &rounding);
+    }
 
     const double dim = static_cast<double>(dataset_.dim());
     const double exact_norm2 = dataset_.norm2(position);
@@ -232,11 +247,10 @@ void Operand::bound_row(std::int64_t position, const Scratch& scratch) {
     const double b =
         from_differences(space_.metric) ? 0.5 * (exact_norm2 * space_.scale) * space_.scale : 0.0;
 
-    const double roundings = scorer_.roundings(dataset_.dim());
-    const double gamma = roundings * 0x1p-24 / (1.0 - roundings * 0x1p-24);
     double error = (r + 0.5 * r * r + 0.5 * scratch.low_norm2) * (1.0 + 0x1p-20) +
-                   0.5 * gamma * m2 + (2.0 * dim + 32.0) * 0x1p-52 * m2 + dim * 0x1p-120;
-    error += 0x1p-20 * (b + m2 + error);
+                   0.5 * (1.0 + 0x1p-6) * rounding + (2.0 * dim + 32.0) * 0x1p-52 * m2 +
+                   dim * 0x1p-120;
+    error += 0x1p-22 * (m2 + 1.25 * b + 4.0 * error);
     const bool trusted = space_.metric != Metric::cosine || exact_norm2 == 0.0 ||
                          exact_norm2 >= smallest_trusted_norm2;
     if (!trusted || !(error < unbounded)) error = unbounded;

@@ -97,7 +97,7 @@ private:
     void pack_panel(std::int64_t first, Scratch& scratch, std::byte* panel, OnRow on_row) const;
     void round_row(std::int64_t lane, Scratch& scratch) const;
     void take_offset(std::byte* block, std::int32_t* sums) const;
-    void bound_row(std::int64_t position, const Scratch& scratch);
+    void bound_row(std::int64_t position, Scratch& scratch);
 
     const Dataset& dataset_;
     const KernelSet& kernels_;
@@ -107,6 +107,7 @@ private:
     std::int64_t depth_, padded_size_;
     Buffer<std::byte> panels_;
     Buffer<float> near_bias_, far_bias_, middle_, width_, scale_;
+    Buffer<double> gamma_;  // by element: what its product's roundings can do to it
 };
 
 }  // namespace tripletmine

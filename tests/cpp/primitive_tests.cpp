@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "counting.hpp"
 #include "support.hpp"
 
 namespace tripletmine {
@@ -228,8 +229,12 @@ void check_score(Tally& tally, const Scorer& scorer) {
                 scorer.score(rows.bytes.data() + lane * row_bytes, cols.bytes.data(), panel_bytes,
                              depth, start.data(), accumulate, tile.data(), tile_cols);
 
-                const double m = scorer.roundings(depth) + 1.0;
-                const double gamma = m * 0x1p-24 / (1.0 - m * 0x1p-24);
+                // Of a product, and of what was there: one rounding more than without it.
+                const auto gamma = [&](std::size_t k) {
+                    const double m = scorer.roundings(depth, static_cast<std::int64_t>(k)) +
+                                     (accumulate ? 1 : 0);
+                    return m * 0x1p-24 / (1.0 - m * 0x1p-24);
+                };
                 std::string wrong;
                 for (int r = 0; r < tile_rows; ++r) {
                     for (int c = 0; c < tile_cols; ++c) {
@@ -245,13 +250,13 @@ void check_score(Tally& tally, const Scorer& scorer) {
                         const double first = accumulate ? value(before[at]) : 0.0;
                         // Accumulated sums of codes began with `start` when their row did.
                         double sum = first - (codes && accumulate ? start[r] : 0.0);
-                        double magnitude = std::abs(first);
+                        double allowed = codes ? 0.0 : gamma(0) * std::abs(first);
                         float fused = 0.0f, unfused = 0.0f;
                         for (std::size_t k = 0; k < x.size(); ++k) {
                             const double product = x[k] * y[k];
                             const double rest = x[k] * y_low[k] + x_low[k] * y[k];
                             sum += product + rest;
-                            magnitude += std::abs(product) + std::abs(rest);
+                            allowed += gamma(k) * (std::abs(product) + std::abs(rest));
                             const auto a = static_cast<float>(x[k]), b = static_cast<float>(y[k]);
                             fused = std::fma(a, b, fused);
                             unfused = unfused + a * b;
@@ -262,7 +267,6 @@ void check_score(Tally& tally, const Scorer& scorer) {
                             always_fused = always_fused && same_bits(found, fused);
                             never_fused = never_fused && same_bits(found, unfused);
                         }
-                        const double allowed = codes ? 0.0 : gamma * magnitude;
                         if (!(std::abs(found - sum) <= allowed) && wrong.empty()) {
                             wrong = "row " + std::to_string(r) + ", column " + std::to_string(c) +
                                     ": found " + text(found) + ", expected " + text(sum) +
@@ -386,11 +390,89 @@ void check_compare(Tally& tally, const Scorer& scorer) {
     }
 }
 
+// Candidates counted by their scores: each in the slot that its bounds prove, or named as open.
+void check_tally(Tally& tally, const KernelSet& kernels) {
+    Random random(31);
+    for (const Metric metric : {Metric::cosine, Metric::euclidean}) {
+        for (const int size : {0, 1, 7, 300, 3000}) {
+            for (const int count : {1, 3, 15, 16, 17, 64, 700, longest_tally}) {
+                const ScoreSpace space{metric, 1.0};
+                std::vector<double> distances;
+                for (int s = 0; s < size; ++s) {
+                    const bool twice = s > 0 && random.below(4) == 0;
+                    distances.push_back(twice ? distances.back() : 1.0 + 0.5 * random.uniform());
+                }
+                std::sort(distances.begin(), distances.end());
+                const float widest = random.below(2) == 0 ? 1e-5f : 2e-3f, row_middle = 0.25f;
+                Counts counts(space, distances, widest);
+                std::vector<float> scores, bias;
+                for (int i = 0; i < count + max_register; ++i) {
+                    const bool inside = i < count;
+                    bias.push_back(inside ? static_cast<float>(random.uniform()) : infinity32);
+                    const double target =
+                        size > 0 && random.below(3) == 0
+                            ? space.score(distances[static_cast<std::size_t>(random.below(size))])
+                            : -1.0 + random.uniform();
+                    scores.push_back(static_cast<float>(target) + row_middle +
+                                     (inside ? bias.back() : 0.0f));
+                }
+                Counting counting;
+                counting.begin(counts, row_middle);
+                std::vector<std::int32_t> places(static_cast<std::size_t>(count + max_register));
+                std::vector<std::int32_t> slots(places.size());
+                const int open =
+                    kernels.tally(scores.data(), bias.data(), count, counting.table(),
+                                  counting.room_for(count), places.data(), slots.data());
+                counting.end();
+
+                const Thresholds& thresholds = counts.thresholds();
+                std::vector<std::int64_t> expected(static_cast<std::size_t>(size + 1));
+                std::vector<double> sums(expected.size());
+                int next = 0;
+                std::int64_t wrong = 0;
+                for (int i = 0; i < count; ++i) {
+                    const float score = (scores[i] - row_middle) - bias[i];
+                    const float half = counts.half_width();
+                    if (next < open && places[next] == i) {
+                        wrong += thresholds.slot(score - half, score + half) != -1 - slots[next];
+                        ++next;
+                        continue;
+                    }
+                    const double middle = static_cast<double>(score);
+                    const double width = 0.5 * static_cast<double>(widest);
+                    std::size_t slot = 0;
+                    while (middle + width < static_cast<double>(thresholds.beyond()[slot])) ++slot;
+                    wrong += !(middle - width > static_cast<double>(thresholds.within()[slot]));
+                    ++expected[slot];
+                    sums[slot] += metric == Metric::cosine
+                                      ? 1.0 - middle
+                                      : std::sqrt(std::max(0.0, -2.0 * middle));
+                }
+                wrong += next != open;
+                counts.accumulate();
+                std::int64_t before = 0;
+                double sum_before = 0.0;
+                for (std::size_t s = 0; s < expected.size(); ++s) {
+                    before += expected[s];
+                    sum_before += sums[s];
+                    const auto& total = counts.within_slot(static_cast<std::int64_t>(s));
+                    wrong += total.count != before;
+                    wrong += !(std::abs(total.sum - sum_before) <= 1e-6 * (1.0 + sum_before));
+                }
+                tally.check(wrong == 0, "tally of " + std::to_string(count) + " among " +
+                                            std::to_string(size) +
+                                            " thresholds: " + std::to_string(wrong) + " errors");
+            }
+        }
+    }
+}
+
 }  // namespace
 
 void check_primitives(Tally& tally, const KernelSet& kernels) {
     check_widening(tally, kernels);
     check_exact_sums(tally, kernels);
+    check_tally(tally, kernels);
     for (const Scorer* scorer : {&kernels.fine, &kernels.coarse}) {
         check_score(tally, *scorer);
         check_compare(tally, *scorer);

@@ -6,7 +6,9 @@
 //           at_least / at_most, which give one bit a lane
 //   F64x8   eight doubles (in one or more registers): load, zero, broadcast, add, sub, mul,
 //           max_magnitude, reduce
-//   I32     a register of I32::width int32: load, store, fill, truncate (of an F32)
+//   I32     a register of I32::width int32: load, store, fill, sequence (from a number on),
+//           truncate (of an F32), gather, sub, max, below_zero (one bit a lane), keep (the
+//           lanes of some bits, 0 in the others), increment_below (by 1 where a < b)
 //   Codes   as many words of four int8: load, broadcast (of one word)
 //   add_products(sums, col, row, next_col, next_row)   two words of every column times two of a row
 //   code_levels, code_offset                           see Scorer
@@ -56,9 +58,12 @@ constexpr int chain_length = 128;
     }
 }
 
-[[maybe_unused]] int float_roundings(std::int64_t dim) noexcept {
-    const std::int64_t chain = dim < chain_length ? dim : chain_length;
-    return static_cast<int>(chain + (dim + chain_length - 1) / chain_length + 2);
+[[maybe_unused]] int float_roundings(std::int64_t dim, std::int64_t k) noexcept {
+    const std::int64_t chains = (dim + chain_length - 1) / chain_length, chain = k / chain_length;
+    const std::int64_t rest = dim - chain * chain_length;
+    const std::int64_t length = rest < chain_length ? rest : chain_length;
+    // Its own multiplication, the additions of its chain and of the chains from this one on.
+    return static_cast<int>(1 + length - k % chain_length + chains - (chain > 0 ? chain : 1));
 }
 
 [[maybe_unused]] void score_codes(const void* row_side, const void* col_side,
@@ -101,7 +106,7 @@ constexpr int chain_length = 128;
     }
 }
 
-[[maybe_unused]] int code_roundings(std::int64_t) noexcept { return 0; }
+[[maybe_unused]] int code_roundings(std::int64_t, std::int64_t) noexcept { return 0; }
 
 template <int rows_of_tile, int cols_of_tile, bool codes, bool farthest, bool banded>
 bool compare_as(const void* scores, const TileSide& rows, const TileSide& cols,
@@ -319,15 +324,87 @@ int sift(const float* scores, const float* bias, int count, const Buckets& bucke
     return found;
 }
 
-void sort_out(const float* scores, const float* bias, int count, const Buckets& buckets, bool roots,
-              float* values, std::int32_t* numbers) noexcept {
-    const float last = static_cast<float>(buckets.count - 1), minus_two = -2.0f;
-    for (int i = 0; i < count; i += F32::width) {
-        const Places at = places_of(scores + i, bias + i, buckets, last);
-        I32::truncate(at.place).store(numbers + i);
-        (roots ? sqrt(max(mul(at.value, F32::broadcast(&minus_two)), F32::zero())) : at.value)
-            .store(values + i);
+// Values in units of tally_unit; they lie well within (-8, 8).
+inline I32 fixed_point(F32 score, bool roots) {
+    constexpr float minus_two = -2.0f, least = -7.9f, most = 7.9f;
+    constexpr float units = static_cast<float>(1.0 / tally_unit);
+    const F32 value =
+        roots ? sqrt(max(mul(score, F32::broadcast(&minus_two)), F32::zero())) : score;
+    return I32::truncate(mul(min(max(value, F32::broadcast(&least)), F32::broadcast(&most)),
+                             F32::broadcast(&units)));
+}
+
+// Adds the first `count` lanes to the entries of their slots, which are counted from 1 on.
+inline void add_to_slots(const I32& slot, const I32& value, int count, std::uint64_t* entries) {
+    std::int32_t slots[I32::width], values[I32::width];
+    slot.store(slots);
+    value.store(values);
+    const auto add = [&](int i) {
+        entries[slots[i] * tally_copies + i % tally_copies] +=
+            (std::uint64_t{1} << tally_shift) +
+            static_cast<std::uint64_t>(static_cast<std::int64_t>(values[i]));
+    };
+    if (count >= I32::width) {
+        for (int i = 0; i < I32::width; ++i) add(i);
+    } else {
+        for (int i = 0; i < count; ++i) add(i);
     }
+}
+
+// The first `count` lanes of a register, as bits.
+inline std::uint64_t first_lanes(int count) {
+    return (std::uint64_t{1} << (count < F32::width ? count : F32::width)) - 1;
+}
+
+// The lanes of some bits side by side; anything may follow them, up to a register's width.
+template <typename Register, typename Element>
+inline void compress(const Register& from, std::uint64_t bits, Element* to) {
+    Element of_lanes[Register::width];
+    from.store(of_lanes);
+    for (; bits != 0; bits &= bits - 1) *to++ = of_lanes[__builtin_ctzll(bits)];
+}
+
+int tally(const float* scores, const float* bias, int count, const SlotTable& table,
+          std::uint64_t* entries, std::int32_t* places, std::int32_t* slots) noexcept {
+    const float last = static_cast<float>(table.buckets.count - 1), nearest = 1e30f;
+    const I32 minus_one = I32::fill(-1);
+    // Those whose bucket does not name their slot.
+    float doubtful[longest_tally + F32::width];
+    std::int32_t firsts[longest_tally + F32::width], doubtful_places[longest_tally + F32::width];
+    int doubts = 0;
+    for (int i = 0; i < count; i += F32::width) {
+        const Places at = places_of(scores + i, bias + i, table.buckets, last);
+        const I32 slot = I32::gather(table.slots, I32::truncate(at.place));
+        add_to_slots(sub(max(slot, minus_one), minus_one), fixed_point(at.value, table.roots),
+                     count - i, entries);
+        const std::uint64_t bits = below_zero(slot) & first_lanes(count - i);
+        compress(at.value, bits, doubtful + doubts);
+        compress(sub(minus_one, slot), bits, firsts + doubts);
+        compress(I32::sequence(i), bits, doubtful_places + doubts);
+        doubts += __builtin_popcountll(bits);
+    }
+    F32::broadcast(&nearest).store(doubtful + doubts);  // of slot 0 at once
+    I32::fill(0).store(firsts + doubts);
+    int open = 0;
+    for (int i = 0; i < doubts; i += F32::width) {
+        const F32 score = F32::load(doubtful + i);
+        const F32 half_width = F32::broadcast(&table.half_width);
+        const F32 upper = add(score, half_width), lower = sub(score, half_width);
+        I32 slot = I32::load(firsts + i);
+        F32 beyond = F32::gather(table.beyond, slot);
+        while (at_least(upper, beyond) != first_lanes(F32::width)) {
+            slot = increment_below(slot, upper, beyond);
+            beyond = F32::gather(table.beyond, slot);
+        }
+        const std::uint64_t bits = at_most(lower, F32::gather(table.within, slot));
+        add_to_slots(keep(sub(slot, minus_one), ~bits), fixed_point(score, table.roots), doubts - i,
+                     entries);
+        const std::uint64_t still_open = bits & first_lanes(doubts - i);
+        compress(I32::load(doubtful_places + i), still_open, places + open);
+        compress(slot, still_open, slots + open);
+        open += __builtin_popcountll(still_open);
+    }
+    return open;
 }
 
 constexpr KernelSet make_kernel_set(const char* name, const Scorer& fine, const Scorer& coarse,
@@ -346,7 +423,7 @@ constexpr KernelSet make_kernel_set(const char* name, const Scorer& fine, const 
             exact_sums_float32<true>,
             encode,
             sift,
-            sort_out};
+            tally};
 }
 
 }  // namespace

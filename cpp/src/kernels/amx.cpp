@@ -119,11 +119,13 @@ void score_pair_tiles(const void* row_side, const void* col_side, std::ptrdiff_t
     }
 }
 
-// Within one instruction two chains of 16 products and their sum; then one addition for each of the
-// three instructions a block (Intel's manual: multiplied and added with rounding to nearest,
-// subnormal numbers taken as zero).
-int pair_roundings(std::int64_t dim) noexcept {
-    return static_cast<int>(16 + 1 + 3 * ((dim + 31) / 32) + 2);
+// Within one instruction two chains of 16 products, their sum, and its addition to the score; three
+// instructions a block (Intel's manual: multiplied and added with rounding to nearest, subnormal
+// numbers taken as zero).
+int pair_roundings(std::int64_t dim, std::int64_t k) noexcept {
+    constexpr std::int64_t block = 32;
+    const std::int64_t blocks = (dim + block - 1) / block - k / block;  // from this one on
+    return static_cast<int>(16 - k % block / 2 + 1 + 3 * blocks);
 }
 
 constexpr Scorer fine_tiles{Format::bfloat16_pair,

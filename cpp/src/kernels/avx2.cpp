@@ -17,7 +17,14 @@ struct I32 {
         return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))};
     }
     static I32 fill(std::int32_t value) { return {_mm256_set1_epi32(value)}; }
+    static I32 sequence(std::int32_t first) {
+        return {
+            _mm256_add_epi32(_mm256_set1_epi32(first), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))};
+    }
     static I32 truncate(F32 a);
+    static I32 gather(const std::int32_t* table, I32 index) {
+        return {_mm256_i32gather_epi32(table, index.v, 4)};
+    }
     void store(std::int32_t* p) const { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
 };
 
@@ -51,6 +58,19 @@ inline std::uint64_t at_least(F32 a, F32 b) {
 }
 inline std::uint64_t at_most(F32 a, F32 b) {
     return lane_bits(_mm256_cmp_ps(a.v, b.v, _CMP_LE_OQ));
+}
+inline I32 sub(I32 a, I32 b) { return {_mm256_sub_epi32(a.v, b.v)}; }
+inline I32 max(I32 a, I32 b) { return {_mm256_max_epi32(a.v, b.v)}; }
+inline std::uint64_t below_zero(I32 a) { return lane_bits(_mm256_castsi256_ps(a.v)); }
+inline I32 keep(I32 a, std::uint64_t bits) {
+    const __m256i of_lanes = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    const __m256i chosen =
+        _mm256_and_si256(_mm256_set1_epi32(static_cast<std::int32_t>(bits)), of_lanes);
+    return {_mm256_and_si256(_mm256_cmpeq_epi32(chosen, of_lanes), a.v)};
+}
+inline I32 increment_below(I32 number, F32 a, F32 b) {
+    const __m256i below = _mm256_castps_si256(_mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ));
+    return {_mm256_sub_epi32(number.v, below)};
 }
 
 struct F64x8 {

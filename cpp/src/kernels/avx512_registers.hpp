@@ -16,7 +16,15 @@ struct I32 {
     __m512i v;
     static I32 load(const std::int32_t* p) { return {_mm512_loadu_si512(p)}; }
     static I32 fill(std::int32_t value) { return {_mm512_set1_epi32(value)}; }
+    static I32 sequence(std::int32_t first) {
+        const __m512i lane_numbers =
+            _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+        return {_mm512_add_epi32(_mm512_set1_epi32(first), lane_numbers)};
+    }
     static I32 truncate(F32 a);
+    static I32 gather(const std::int32_t* table, I32 index) {
+        return {_mm512_i32gather_epi32(index.v, table, 4)};
+    }
     void store(std::int32_t* p) const { _mm512_storeu_si512(p, v); }
 };
 
@@ -44,6 +52,22 @@ inline F32 min(F32 a, F32 b) { return {_mm512_min_ps(a.v, b.v)}; }
 inline F32 max(F32 a, F32 b) { return {_mm512_max_ps(a.v, b.v)}; }
 inline std::uint64_t at_least(F32 a, F32 b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_GE_OQ); }
 inline std::uint64_t at_most(F32 a, F32 b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_LE_OQ); }
+inline I32 sub(I32 a, I32 b) { return {_mm512_sub_epi32(a.v, b.v)}; }
+inline I32 max(I32 a, I32 b) { return {_mm512_max_epi32(a.v, b.v)}; }
+inline std::uint64_t below_zero(I32 a) { return _mm512_movepi32_mask(a.v); }
+inline I32 keep(I32 a, std::uint64_t bits) {
+    return {_mm512_maskz_mov_epi32(static_cast<__mmask16>(bits), a.v)};
+}
+inline I32 increment_below(I32 number, F32 a, F32 b) {
+    const __mmask16 below = _mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ);
+    return {_mm512_mask_add_epi32(number.v, below, number.v, _mm512_set1_epi32(1))};
+}
+inline void compress(const I32& from, std::uint64_t bits, std::int32_t* to) {
+    _mm512_storeu_si512(to, _mm512_maskz_compress_epi32(static_cast<__mmask16>(bits), from.v));
+}
+inline void compress(const F32& from, std::uint64_t bits, float* to) {
+    _mm512_storeu_ps(to, _mm512_maskz_compress_ps(static_cast<__mmask16>(bits), from.v));
+}
 
 struct F64x8 {
     __m512d v;

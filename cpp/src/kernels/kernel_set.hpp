@@ -81,9 +81,9 @@ struct Scorer {
     bool (*compare)(const void* tile, const TileSide& rows, const TileSide& cols, Sign sign,
                     bool banded, std::uint64_t* masks) noexcept;
 
-    // How many roundings a product passes through on its way into the score of rows of `dim`
-    // elements, at most (int8: none before the score).
-    int (*roundings)(std::int64_t dim) noexcept;
+    // How many roundings the product of element k passes through on its way into the score of rows
+    // of `dim` elements, at most (int8: none before the score).
+    int (*roundings)(std::int64_t dim, std::int64_t k) noexcept;
 
     // Null, or to be called by a thread before it scores and when it is done.
     void (*acquire)() noexcept;
@@ -97,6 +97,26 @@ struct Buckets {
     float row_bias, origin, per_score;
     std::int32_t count;
 };
+
+// Where the candidates of a row lie among its slots, by their scores. The bucket of g names the
+// slot, unless its entry is negative: then it is the first slot s >= -1 - entry that g + half_width
+// does not lie below beyond[s] of, if g - half_width lies above within[s]; else the slot is open.
+// beyond and within of the last slot are -inf.
+struct SlotTable {
+    Buckets buckets;
+    const std::int32_t* slots;  // by bucket
+    const float *beyond, *within;
+    float half_width;
+    bool roots;  // whether values are square roots of -2 * g (0 if g > 0), or g itself
+};
+
+// The candidates of a slot as one integer: how many, times 2^tally_shift, and the sum of their
+// values in units of 2^-28, each rounded towards zero. A slot has several entries, so that
+// additions need not wait for each other; of the first ones nothing is said: those of slot s begin
+// at (s + 1) * tally_copies.
+inline constexpr int tally_shift = 48, tally_copies = 4, longest_tally = 1024;
+inline constexpr double tally_unit = 0x1p-28;
+inline constexpr int most_tallied = 1 << 15;  // by one entry
 
 struct KernelSet {
     const char* name;
@@ -128,15 +148,15 @@ struct KernelSet {
     float (*encode)(const double* row, std::int64_t dim, int levels, double smallest,
                     std::int8_t* codes, double* rounded) noexcept;
 
-    // Both read `scores` and `bias` (and sort_out writes) in whole registers: up to max_register
-    // elements beyond the end.
+    // Both read `scores` and `bias` in whole registers: up to max_register elements beyond the end.
     // The places i < count, ascending, with g_i >= limits[its bucket]; returns how many.
     int (*sift)(const float* scores, const float* bias, int count, const Buckets& buckets,
                 const float* limits, std::int32_t* places) noexcept;
-    // Of every score its bucket, and g_i or, with `roots`, the square root of -2 * g_i (0 if g_i >
-    // 0).
-    void (*sort_out)(const float* scores, const float* bias, int count, const Buckets& buckets,
-                     bool roots, float* values, std::int32_t* numbers) noexcept;
+    // Adds the candidates to the entries of their slots. Writes the places, ascending, of those
+    // whose slot is open, and the first slots that they may be in; returns how many they are.
+    // count <= longest_tally; both are written in whole registers too.
+    int (*tally)(const float* scores, const float* bias, int count, const SlotTable& table,
+                 std::uint64_t* entries, std::int32_t* places, std::int32_t* slots) noexcept;
 };
 
 }  // namespace tripletmine

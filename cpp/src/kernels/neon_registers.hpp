@@ -18,7 +18,17 @@ struct I32 {
     int32x4_t v;
     static I32 load(const std::int32_t* p) { return {vld1q_s32(p)}; }
     static I32 fill(std::int32_t value) { return {vdupq_n_s32(value)}; }
+    static I32 sequence(std::int32_t first) {
+        const int32x4_t lane_numbers = {0, 1, 2, 3};
+        return {vaddq_s32(vdupq_n_s32(first), lane_numbers)};
+    }
     static I32 truncate(F32 a);
+    static I32 gather(const std::int32_t* table, I32 index) {
+        const std::int32_t lanes_of[4] = {
+            table[vgetq_lane_s32(index.v, 0)], table[vgetq_lane_s32(index.v, 1)],
+            table[vgetq_lane_s32(index.v, 2)], table[vgetq_lane_s32(index.v, 3)]};
+        return {vld1q_s32(lanes_of)};
+    }
     void store(std::int32_t* p) const { vst1q_s32(p, v); }
 };
 
@@ -51,6 +61,17 @@ inline std::uint64_t lane_bits(uint32x4_t mask) {
 }
 inline std::uint64_t at_least(F32 a, F32 b) { return lane_bits(vcgeq_f32(a.v, b.v)); }
 inline std::uint64_t at_most(F32 a, F32 b) { return lane_bits(vcleq_f32(a.v, b.v)); }
+inline I32 sub(I32 a, I32 b) { return {vsubq_s32(a.v, b.v)}; }
+inline I32 max(I32 a, I32 b) { return {vmaxq_s32(a.v, b.v)}; }
+inline std::uint64_t below_zero(I32 a) { return lane_bits(vcltzq_s32(a.v)); }
+inline I32 keep(I32 a, std::uint64_t bits) {
+    const int32x4_t of_lanes = {1, 2, 4, 8};
+    const uint32x4_t chosen = vtstq_s32(vdupq_n_s32(static_cast<std::int32_t>(bits)), of_lanes);
+    return {vandq_s32(a.v, vreinterpretq_s32_u32(chosen))};
+}
+inline I32 increment_below(I32 number, F32 a, F32 b) {
+    return {vsubq_s32(number.v, vreinterpretq_s32_u32(vcltq_f32(a.v, b.v)))};
+}
 
 struct F64x8 {
     float64x2_t v[4];

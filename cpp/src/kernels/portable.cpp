@@ -16,7 +16,11 @@ struct I32 {
     std::int32_t v[4];
     static I32 load(const std::int32_t* p) { return {{p[0], p[1], p[2], p[3]}}; }
     static I32 fill(std::int32_t value) { return {{value, value, value, value}}; }
+    static I32 sequence(std::int32_t first) { return {{first, first + 1, first + 2, first + 3}}; }
     static I32 truncate(const F32& a);
+    static I32 gather(const std::int32_t* table, const I32& index) {
+        return {{table[index.v[0]], table[index.v[1]], table[index.v[2]], table[index.v[3]]}};
+    }
     void store(std::int32_t* p) const {
         for (int i = 0; i < 4; ++i) p[i] = v[i];
     }
@@ -66,6 +70,27 @@ inline std::uint64_t at_least(F32 a, F32 b) {
                                       (mask[3] & 8));
 }
 inline std::uint64_t at_most(F32 a, F32 b) { return at_least(b, a); }
+inline I32 sub(I32 a, const I32& b) {
+    for (int i = 0; i < 4; ++i) a.v[i] -= b.v[i];
+    return a;
+}
+inline I32 max(I32 a, const I32& b) {
+    for (int i = 0; i < 4; ++i) a.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i];
+    return a;
+}
+inline std::uint64_t below_zero(const I32& a) {
+    std::uint64_t bits = 0;
+    for (int i = 0; i < 4; ++i) bits |= static_cast<std::uint64_t>(a.v[i] < 0) << i;
+    return bits;
+}
+inline I32 keep(I32 a, std::uint64_t bits) {
+    for (int i = 0; i < 4; ++i) a.v[i] = bits >> i & 1 ? a.v[i] : 0;
+    return a;
+}
+inline I32 increment_below(I32 number, F32 a, F32 b) {
+    for (int i = 0; i < 4; ++i) number.v[i] += a.v[i] < b.v[i];
+    return number;
+}
 
 struct F64x8 {
     double v[8];

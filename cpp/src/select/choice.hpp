@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -11,6 +12,9 @@ struct Candidate {
     double distance;
     std::int64_t row;
 };
+
+// What a selector may say of a candidate instead of where it belongs.
+inline constexpr std::int64_t no_matter = std::numeric_limits<std::int32_t>::min();
 
 struct Choice {
     std::vector<std::int64_t> begins, counts;

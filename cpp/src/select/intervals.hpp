@@ -29,13 +29,14 @@ public:
     // `distances` ascending.
     Thresholds(const ScoreSpace& space, std::vector<double> distances)
         : distances_(std::move(distances)) {
-        constexpr double infinity = std::numeric_limits<double>::infinity();
-        beyond_.reserve(distances_.size());
-        within_.reserve(distances_.size());
+        beyond_.reserve(distances_.size() + 1);
+        within_.reserve(distances_.size() + 1);
         for (const double distance : distances_) {
             beyond_.push_back(space.floor(Sign::nearest, distance));
-            within_.push_back(space.ceiling(Sign::nearest, std::nextafter(distance, infinity)));
+            within_.push_back(space.ceiling(Sign::nearest, next_above(distance)));
         }
+        beyond_.push_back(-std::numeric_limits<float>::infinity());
+        within_.push_back(-std::numeric_limits<float>::infinity());
     }
 
     std::int64_t size() const { return static_cast<std::int64_t>(distances_.size()); }
@@ -53,17 +54,26 @@ public:
         return s == size() || lower > within_[static_cast<std::size_t>(s)];
     }
 
-    // The slot of a candidate whose score lies in [lower, upper], or -1 if it may be one of
-    // several. `known` as above.
+    // The slot of a candidate whose score lies in [lower, upper], or -1 - the first if it may be
+    // one of several. `known` as above.
     std::int64_t slot(float lower, float upper, std::int64_t known = 0) const {
         const std::int64_t below = certainly_beyond(upper, known);
-        return certainly_within(lower, below) ? below : -1;
+        return certainly_within(lower, below) ? below : -1 - below;
     }
 
     std::int64_t slot(double distance) const {
         return std::lower_bound(distances_.begin(), distances_.end(), distance) -
                distances_.begin();
     }
+    // The same, if the candidate lies in this slot or one of the next.
+    std::int64_t slot_from(std::int64_t slot, double distance) const {
+        while (slot < size() && (*this)[slot] < distance) ++slot;
+        return slot;
+    }
+
+    // The scores themselves, of a candidate beyond or within each; -inf for the last slot.
+    const float* beyond() const { return beyond_.data(); }
+    const float* within() const { return within_.data(); }
 
 private:
     std::vector<double> distances_;
@@ -86,17 +96,29 @@ public:
         return static_cast<std::int32_t>(
             std::min(std::max(place, 0.0f), static_cast<float>(count_ - 1)));
     }
-    // No score of the bucket is below (above) this. The kernels compute a place with an error of
-    // less than a hundredth of a bucket.
+    // The first (last) bucket that a score of this or more (less) may be put into.
+    std::int32_t first_of(double score) const { return whole(place(score) - unsure); }
+    std::int32_t last_of(double score) const { return whole(place(score) + unsure); }
+    // No score of the bucket is below (above) this.
     float least(std::int32_t bucket) const {
-        return bucket == 0 ? -std::numeric_limits<float>::infinity() : edge(bucket - 0.01);
+        return bucket == 0 ? -std::numeric_limits<float>::infinity() : edge(bucket - unsure);
     }
     float most(std::int32_t bucket) const {
-        return bucket == count_ - 1 ? std::numeric_limits<float>::infinity() : edge(bucket + 1.01);
+        return bucket == count_ - 1 ? std::numeric_limits<float>::infinity()
+                                    : edge(bucket + 1.0 + unsure);
     }
 
 private:
-    // The score at a place, in buckets.
+    // The kernels compute a place with a smaller error than this, in buckets.
+    static constexpr double unsure = 0.01;
+
+    double place(double score) const {
+        return (score - static_cast<double>(origin_)) * static_cast<double>(per_score_);
+    }
+    std::int32_t whole(double place) const {
+        return static_cast<std::int32_t>(std::clamp(place, 0.0, static_cast<double>(count_ - 1)));
+    }
+    // The score at a place.
     float edge(double place) const {
         return static_cast<float>(static_cast<double>(origin_) +
                                   place / static_cast<double>(per_score_));
@@ -143,9 +165,8 @@ public:
     Buckets buckets(float row_bias) const { return bucket_range_.buckets(row_bias); }
     const float* limits() const { return limits_.data(); }
 
-    // What the bounds say of a candidate (a row): of no matter, or its slot, or -1 for one of
-    // several.
-    static constexpr std::int64_t no_matter = -2;
+    // What the bounds say of a candidate (a row): of no matter, or its slot, or -1 - the first one
+    // if it may be one of several.
     std::int64_t expect(std::int64_t, float lower, float upper) {
         const auto bucket = static_cast<std::size_t>(bucket_range_.of(upper));
         const std::int64_t slot = thresholds_.slot(lower, upper, first_[bucket]);
@@ -161,9 +182,10 @@ public:
         return slot >= 0 && upper < floors_[static_cast<std::size_t>(slot)];
     }
 
-    void offer(const Candidate& candidate) {
+    // Takes a candidate of which expect said that.
+    void offer(std::int64_t slot, const Candidate& candidate) {
         if (!range_.holds(candidate.distance)) return;
-        const std::int64_t slot = thresholds_.slot(candidate.distance);
+        if (slot < 0) slot = thresholds_.slot_from(-1 - slot, candidate.distance);
         if (slot == 0) return;
         slots_.offer(slot, candidate);
         raise(slot);
@@ -241,115 +263,42 @@ public:
         : space_(space),
           thresholds_(space, std::move(thresholds)),
           half_width_(0.5f * widest * (1.0f + 0x1p-20f)),
-          bucket_range_(span_of(space, thresholds_)),
-          totals_(static_cast<std::size_t>(thresholds_.size() + 1)),
-          heaps_(static_cast<std::size_t>(bucket_range_.count())) {
-        std::int64_t slot = 0;
-        for (std::int32_t b = bucket_range_.count() - 1; b >= 0; --b) {  // from near to far
-            slot = thresholds_.certainly_beyond(bucket_range_.most(b) + half_width_, slot);
-            const bool certain =
-                thresholds_.certainly_within(bucket_range_.least(b) - half_width_, slot);
-            heaps_[static_cast<std::size_t>(b)].slot =
-                static_cast<std::int32_t>(certain ? slot : -1 - slot);
-        }
-    }
+          totals_(static_cast<std::size_t>(thresholds_.size() + 1)) {}
 
-    Buckets buckets(float row_middle) const { return bucket_range_.buckets(row_middle); }
-
-    // Takes candidates by the buckets of their scores, with what their distances are linear in.
-    // Writes the places of those whose bucket does not name their slot, and returns how many.
-    bool roots() const { return space_.linear_in_roots(); }
-    int take(const std::int32_t* buckets, const float* values, int count, std::int32_t* places) {
-        int open = 0;
-        for (int i = 0; i < count; ++i) {
-            Heap& heap = heaps_[static_cast<std::size_t>(buckets[i])];
-            heap.sum += static_cast<double>(values[i]);
-            ++heap.count;
-            places[open] = i;
-            open += heap.slot < 0;
-        }
-        return open;
-    }
-    // Takes one of those by its score; returns whether that was enough.
-    bool settles(float middle, float value) {
-        const Heap& heap = heaps_[static_cast<std::size_t>(bucket_range_.of(middle))];
-        const std::int64_t slot =
-            thresholds_.slot(middle - half_width_, middle + half_width_, -1 - heap.slot);
-        if (slot < 0) return false;
-        add(slot, 1, space_.distances(1.0, static_cast<double>(value)));
-        return true;
-    }
-    // Takes one by its distance.
-    void offer(const Candidate& candidate) {
-        add(thresholds_.slot(candidate.distance), 1, candidate.distance);
-    }
-
-    // From slots to "within": call once, after the last candidate.
-    void accumulate() {
-        empty_heaps();
-        for (std::size_t s = 1; s < totals_.size(); ++s) {
-            totals_[s].count += totals_[s - 1].count;
-            totals_[s].sum += totals_[s - 1].sum;
-        }
-    }
-    // Of all candidates with d <= threshold, one of the row's thresholds.
-    const Total& within(double threshold) const {
-        return totals_[static_cast<std::size_t>(thresholds_.slot(threshold))];
-    }
-    // The same for ascending thresholds: the slot of the next one, from that of the one before.
-    std::int64_t slot_from(std::int64_t slot, double threshold) const {
-        while (slot < thresholds_.size() && thresholds_[slot] < threshold) ++slot;
-        return slot;
-    }
-    const Total& within_slot(std::int64_t slot) const {
-        return totals_[static_cast<std::size_t>(slot)];
-    }
-    std::int64_t in_all() const { return totals_.back().count; }
-
-private:
-    static constexpr std::int32_t most_buckets = 2048;
-
-    // The candidates of a bucket.
-    struct Heap {
-        double sum = 0.0;
-        std::int32_t count = 0;
-        std::int32_t slot = 0;  // theirs, or -1 - the least that it may be
-    };
-
-    // From the last threshold to distance 0, or to the best score there is.
-    static BucketRange span_of(const ScoreSpace& space, const Thresholds& thresholds) {
-        constexpr double best = 1.0, worst = -2.0;  // of rows of norm 1, but for rounding
-        const double high = from_differences(space.metric) ? 0.0 : best;
-        double low = worst;
-        if (thresholds.size() > 0) {
-            low = std::clamp(space.score(thresholds[thresholds.size() - 1]), worst, high);
-        }
-        const double spare = (high - low) / (most_buckets - 2) + 0x1p-20;
-        return {low - spare, high + spare, most_buckets};
-    }
-
-    void empty_heaps() {
-        for (Heap& heap : heaps_) {
-            if (heap.slot >= 0) {
-                add(heap.slot, heap.count, space_.distances(heap.count, heap.sum));
-            }
-            heap.sum = 0.0;
-            heap.count = 0;
-        }
-    }
+    const ScoreSpace& space() const { return space_; }
+    const Thresholds& thresholds() const { return thresholds_; }
+    // The score of a candidate is off by at most this.
+    float half_width() const { return half_width_; }
 
     void add(std::int64_t slot, std::int64_t count, double distances) {
         Total& total = totals_[static_cast<std::size_t>(slot)];
         total.count += count;
         total.sum += distances;
     }
+    // Takes one by its distance; -1 - slot is the first slot that it may be in.
+    void offer(std::int64_t slot, const Candidate& candidate) {
+        add(thresholds_.slot_from(-1 - slot, candidate.distance), 1, candidate.distance);
+    }
 
+    // From slots to "within": call once, after the last candidate.
+    void accumulate() {
+        for (std::size_t s = 1; s < totals_.size(); ++s) {
+            totals_[s].count += totals_[s - 1].count;
+            totals_[s].sum += totals_[s - 1].sum;
+        }
+    }
+    // Of all candidates with d <= threshold, one of the row's thresholds.
+    const Total& within(double threshold) const { return within_slot(thresholds_.slot(threshold)); }
+    const Total& within_slot(std::int64_t slot) const {
+        return totals_[static_cast<std::size_t>(slot)];
+    }
+    std::int64_t in_all() const { return totals_.back().count; }
+
+private:
     ScoreSpace space_;
     Thresholds thresholds_;
     float half_width_;
-    BucketRange bucket_range_;
     std::vector<Total> totals_;  // of each slot
-    std::vector<Heap> heaps_;    // of each bucket
 };
 
 }  // namespace tripletmine

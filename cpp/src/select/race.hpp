@@ -105,13 +105,12 @@ public:
     const float* limits() const { return &floor_; }
 
     // Bounds tell only who is too far to win, or too near for any entry.
-    static constexpr std::int64_t no_matter = -2;
     std::int64_t expect(std::int64_t, float lower, float) const {
         return lower > ceiling_ ? no_matter : -1;
     }
     bool settles(std::int64_t, float upper) const { return upper < floor_; }
 
-    void offer(const Candidate& candidate) {
+    void offer(std::int64_t, const Candidate& candidate) {
         bool narrower = false;
         for (std::size_t e = 0; e < entries_.size(); ++e) {
             Entry& entry = entries_[e];

@@ -73,7 +73,6 @@ public:
 
     // Takes note of a candidate (a row) by its bounds: where it falls, or -1 if it may be one of
     // several, or `no_matter` if that alone settles it.
-    static constexpr std::int64_t no_matter = -2;
     std::int64_t expect(std::int64_t candidate, float lower, float upper) {
         const std::int64_t slot = thresholds_.slot(lower, upper);
         if (settles(slot, upper)) return no_matter;
@@ -94,7 +93,7 @@ public:
         return true;
     }
 
-    void offer(const Candidate& candidate) {
+    void offer(std::int64_t, const Candidate& candidate) {
         const Verdict verdict = judge(candidate.distance);
         ++counts_[static_cast<std::size_t>(verdict)];
         if (is_excluded(candidate.row)) return;
