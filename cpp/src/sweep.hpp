@@ -270,10 +270,11 @@ void Sweep<Selector>::raise_floors(Worker& worker, const Walk::Strip& strip, con
     for (std::int64_t r = 0; r < rows; ++r) {
         const std::int64_t row = tile.row_begin + r;
         const TileSide own = pairing_.row_operand->side(Selector::sign, row, nullptr, nullptr);
+        const auto scores = pairing_.row_scores(tile.scores, row, r, strip.col_begin);
         const std::uint64_t allowed = walk_.allowed(row, strip);
         float best = worker.row_floor[r];
         for (std::int64_t c = 0; c < cols; ++c) {
-            const float score = pairing_.score(tile.scores, row, r, strip.col_begin + c, c);
+            const float score = scores(c);
             const float upper =
                 (Selector::sign == Sign::nearest ? score : -score) - own.bias[0] - side.bias[c];
             float lower = upper - own.width[0] - side.width[c];
@@ -288,26 +289,33 @@ void Sweep<Selector>::raise_floors(Worker& worker, const Walk::Strip& strip, con
 template <typename Selector>
 void Sweep<Selector>::examine(Worker& worker, const Walk::Strip& strip, const Walk::Tile& tile,
                               std::int64_t r, std::uint64_t bits) {
-    const std::int64_t row = tile.row_begin + r, row_index = pairing_.rows->row(row);
-    const TileSide rows = pairing_.row_operand->side(Selector::sign, row, nullptr, nullptr);
+    // Copies of what the loop would else read anew after every pair it keeps.
+    const Pairing pairing = pairing_;
+    const std::int64_t row = tile.row_begin + r, row_index = pairing.rows->row(row);
+    const TileSide rows = pairing.row_operand->side(Selector::sign, row, nullptr, nullptr);
     const TileSide cols =
-        pairing_.col_operand->side(Selector::sign, strip.col_begin, nullptr, nullptr);
+        pairing.col_operand->side(Selector::sign, strip.col_begin, nullptr, nullptr);
+    const auto scores = pairing.row_scores(tile.scores, row, r, strip.col_begin);
+    const float row_bias = rows.bias[0], row_width = rows.width[0];
+    const std::atomic<float>* const floors = floors_.get();
+    const bool banded = banded_, grouped = pairing.rows->grouped();
+    const bool may_meet_itself = pairing.self_join && !pairing.symmetric;
     for (; bits != 0; bits &= bits - 1) {
         const int c = std::countr_zero(bits);
         const std::int64_t col = strip.col_begin + c;
-        const float score = pairing_.score(tile.scores, row, r, col, c);
+        const float score = scores(c);
         const float upper =
-            (Selector::sign == Sign::nearest ? score : -score) - rows.bias[0] - cols.bias[c];
-        const float lower = upper - rows.width[0] - cols.width[c];
-        bool for_row = upper >= floors_[row].load(std::memory_order_relaxed);
-        bool for_col = pairing_.symmetric && upper >= floors_[col].load(std::memory_order_relaxed);
-        if (banded_) {
+            (Selector::sign == Sign::nearest ? score : -score) - row_bias - cols.bias[c];
+        const float lower = upper - row_width - cols.width[c];
+        bool for_row = upper >= floors[row].load(std::memory_order_relaxed);
+        bool for_col = pairing.symmetric && upper >= floors[col].load(std::memory_order_relaxed);
+        if (banded) {
             for_row = for_row && lower <= worker.row_ceiling[r];
             for_col = for_col && lower <= worker.col_ceiling[c];
         }
         if (!for_row && !for_col) continue;
-        if (pairing_.self_join && row_index == pairing_.cols->row(col)) continue;
-        if (pairing_.rows->same_group(row, *pairing_.cols, col)) continue;
+        if (may_meet_itself && row_index == pairing.cols->row(col)) continue;
+        if (grouped && pairing.rows->same_group(row, *pairing.cols, col)) continue;
         ++worker.survivors;
         if (for_row) keep(worker, row, col, lower, upper);
         if (for_col) keep(worker, col, row, lower, upper);

@@ -38,13 +38,23 @@ struct Pairing {
 
     const Scorer& scorer() const { return row_operand->scorer(); }
 
-    // The score of a pair: of positions row and col, at place (r, c) of a tile.
-    float score(const void* scores, std::int64_t row, std::int64_t r, std::int64_t col,
-                std::int64_t c) const {
-        const std::int64_t at = r * scorer().tile_cols + c;
-        if (scorer().format != Format::int8) return static_cast<const float*>(scores)[at];
-        return static_cast<float>(static_cast<const std::int32_t*>(scores)[at]) *
-               col_operand->scale()[col] * row_operand->scale()[row];
+    // The scores of a row, at place r of a tile whose columns begin at this position.
+    struct RowScores {
+        const void* scores;
+        const float* col_scale;  // null unless they are int8 sums
+        float row_scale;
+        float operator()(std::int64_t c) const {
+            if (col_scale == nullptr) return static_cast<const float*>(scores)[c];
+            return static_cast<float>(static_cast<const std::int32_t*>(scores)[c]) * col_scale[c] *
+                   row_scale;
+        }
+    };
+    RowScores row_scores(const void* tile, std::int64_t row, std::int64_t r,
+                         std::int64_t col_begin) const {
+        constexpr std::int64_t bytes = 4;  // of a float or an int32
+        const bool codes = scorer().format == Format::int8;
+        return {static_cast<const char*>(tile) + r * scorer().tile_cols * bytes,
+                codes ? col_operand->scale() + col_begin : nullptr, row_operand->scale()[row]};
     }
 };
 

@@ -92,10 +92,11 @@ std::vector<float> all_scores(Team& team, const Dataset& dataset, const Operand&
             [&](const Walk::Strip& strip, const Walk::Tile& tile) {
                 for (std::int64_t r = 0; r < scorer.tile_rows; ++r) {
                     const std::int64_t row = tile.row_begin + r;
+                    if (row >= task.row_end) continue;
+                    const auto of_row = pairing.row_scores(tile.scores, row, r, strip.col_begin);
                     for (std::int64_t c = strip.col_begin; c < strip.col_end; ++c) {
-                        if (row >= task.row_end) continue;
                         scores[static_cast<std::size_t>(row * size + c)] =
-                            pairing.score(tile.scores, row, r, c, c - strip.col_begin);
+                            of_row(c - strip.col_begin);
                     }
                 }
             });
