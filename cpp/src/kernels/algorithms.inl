@@ -25,6 +25,10 @@ constexpr int vectors_per_panel = panel_rows / F32::width;
 static_assert(tile_cols % panel_rows == 0 && panel_rows % tile_rows == 0);
 static_assert(tile_granule % tile_cols == 0 && I32::width == F32::width);
 
+// The sums of a tile stay in registers only if all loops over them are unrolled before the compiler
+// splits the array up. gcc leaves the outermost loops of a function for later, unless asked:
+// without the pragmas below it stores every sum in every step.
+
 // float32 chains are this long; their sums are added up in a second chain.
 constexpr int chain_length = 128;
 
@@ -36,6 +40,7 @@ constexpr int chain_length = 128;
     const std::ptrdiff_t panel_stride = panel_bytes / static_cast<int>(sizeof(float));
     float* tile = static_cast<float*>(to);
     F32 sums[tile_rows][vectors_per_row];
+#pragma GCC unroll 16
     for (int r = 0; r < tile_rows; ++r) {
         for (int v = 0; v < vectors_per_row; ++v) sums[r][v] = F32::zero();
     }
@@ -50,6 +55,7 @@ constexpr int chain_length = 128;
             for (int v = 0; v < vectors_per_row; ++v) sums[r][v] = fma(row, col[v], sums[r][v]);
         }
     }
+#pragma GCC unroll 16
     for (int r = 0; r < tile_rows; ++r) {
         for (int v = 0; v < vectors_per_row; ++v) {
             float* at = tile + r * stride + v * F32::width;
@@ -75,6 +81,7 @@ constexpr int chain_length = 128;
     const char* cols = static_cast<const char*>(col_side);
     std::int32_t* tile = static_cast<std::int32_t*>(to);
     I32 sums[tile_rows][vectors_per_row];
+#pragma GCC unroll 16
     for (int r = 0; r < tile_rows; ++r) {
         for (int v = 0; v < vectors_per_row; ++v) {
             sums[r][v] =
@@ -99,6 +106,7 @@ constexpr int chain_length = 128;
             }
         }
     }
+#pragma GCC unroll 16
     for (int r = 0; r < tile_rows; ++r) {
         for (int v = 0; v < vectors_per_row; ++v) {
             sums[r][v].store(tile + r * stride + v * I32::width);
