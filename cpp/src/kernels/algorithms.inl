@@ -34,7 +34,8 @@ constexpr int chain_length = 128;
 
 [[maybe_unused]] void score_floats(const void* row_panel, const void* col_panels,
                                    std::ptrdiff_t panel_bytes, int depth, const std::int32_t*,
-                                   bool accumulate, void* to, std::ptrdiff_t stride) noexcept {
+                                   bool accumulate, const void*, void* to,
+                                   std::ptrdiff_t stride) noexcept {
     const float* rows = static_cast<const float*>(row_panel);
     const float* cols = static_cast<const float*>(col_panels);
     const std::ptrdiff_t panel_stride = panel_bytes / static_cast<int>(sizeof(float));
@@ -74,7 +75,8 @@ constexpr int chain_length = 128;
 
 [[maybe_unused]] void score_codes(const void* row_side, const void* col_side,
                                   std::ptrdiff_t panel_bytes, int depth, const std::int32_t* start,
-                                  bool accumulate, void* to, std::ptrdiff_t stride) noexcept {
+                                  bool accumulate, const void*, void* to,
+                                  std::ptrdiff_t stride) noexcept {
     constexpr int row_bytes = packing_block / panel_rows, word = 4, words = row_bytes / word;
     constexpr int col_bytes = panel_rows * word;  // a word of every row of a panel
     const char* rows = static_cast<const char*>(row_side);
