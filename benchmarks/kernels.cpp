@@ -5,8 +5,11 @@
 //     cmake -S . -B build/bench -DTRIPLETMINE_PYTHON=OFF -DTRIPLETMINE_BENCHMARKS=ON
 //     cmake --build build/bench && build/bench/kernel_benchmark [name ...]    of kernel sets
 //
-// Prints a Markdown table. One multiplication and one addition are two operations; the score of a
-// pair of rows of d elements counts 2·d, whatever instructions it takes.
+// Prints a Markdown table. Two shares of the limit: of that best rate, and of the rate of the same
+// loop in the moment after the kernel, at the clock to which the core had gone down meanwhile: it
+// computes on data that change, and moves them, which takes more power than registers at rest. One
+// multiplication and one addition are two operations; the score of a pair of rows of d elements
+// counts 2·d, whatever instructions it takes.
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
@@ -33,25 +36,33 @@ namespace {
 constexpr std::int64_t dims[] = {128, 384, 768, 1024};
 constexpr std::int64_t all_cols = 32 * tile_granule;
 constexpr std::int64_t most_rows = 256;
-constexpr std::int64_t block_cache = 512 * 1024;  // as in walk.cpp: a block of rows stays in it
-constexpr double shortest = 0.05;                 // seconds of a measurement
+constexpr std::int64_t block_cache = 1024 * 1024;  // as in walk.cpp: a block of rows stays in it
+constexpr double shortest = 0.05;                  // seconds of a measurement
+constexpr double moment = 50e-6;                   // too short for the clock to go up again
 constexpr int repeats = 5;
 
-// The greatest rate, in 10^9 operations a second, at which work(n) does n * operations.
 template <typename Work>
-double rate(double operations, Work work) {
-    using Clock = std::chrono::steady_clock;
+double seconds_of(std::int64_t count, Work work) {
+    const auto begin = std::chrono::steady_clock::now();
+    work(count);
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+// The greatest rate, in 10^9 operations a second, at which work(n) does n * operations. Calls
+// after(rate) after every measurement.
+template <typename Work, typename After>
+double rate(double operations, Work work, After after) {
     double best = 0.0;
     std::int64_t count = 1;
     for (int done = 0; done < repeats;) {
-        const auto begin = Clock::now();
-        work(count);
-        const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+        const double seconds = seconds_of(count, work);
         if (seconds < shortest) {
             count = seconds < shortest / 8 ? 4 * count : 2 * count;
             continue;
         }
-        best = std::max(best, static_cast<double>(count) * operations / seconds * 1e-9);
+        const double found = static_cast<double>(count) * operations / seconds * 1e-9;
+        after(found);
+        best = std::max(best, found);
         ++done;
     }
     return best;
@@ -219,16 +230,23 @@ void score_block(const Operand& operand, const RowSide& rows, std::int64_t row_c
             for (std::int64_t row = 0; row < row_count; row += scorer.tile_rows) {
                 const std::byte* from = rows.panels + row / panel_rows * operand.panel_bytes() +
                                         row % panel_rows * operand.row_bytes();
+                const std::byte* soon =
+                    operand.share_of_strip(c + scorer.tile_cols, row / scorer.tile_rows, k);
                 scorer.score(from + skipped, cols + skipped, operand.panel_bytes(), part,
-                             rows.start.data() + row, k > 0, scores, scorer.tile_cols);
+                             rows.start.data() + row, k > 0, soon, scores, scorer.tile_cols);
                 if (depth > step) scores += tile_size;
             }
         }
     }
 }
 
-double rate_of(Team& team, const KernelSet& kernels, const Scorer& scorer,
-               const std::vector<float>& values, std::int64_t dim) {
+// Of a scorer: its best rate, and its share of the limit at the same clock.
+struct Reached {
+    double rate, share;
+};
+
+Reached reached(Team& team, const KernelSet& kernels, const Scorer& scorer, const Limit* limit,
+                double most, const std::vector<float>& values, std::int64_t dim) {
     const auto row_bytes = static_cast<std::ptrdiff_t>(sizeof(float)) * dim;
     Dataset dataset({"rows", {values.data(), DType::float32, all_cols, dim, row_bytes, 4}},
                     std::nullopt, kernels);
@@ -242,9 +260,20 @@ double rate_of(Team& team, const KernelSet& kernels, const Scorer& scorer,
     Buffer<std::byte> scratch;
     const Buffer<float> scores(most_rows * max_tile_cols);
     const Acquired acquired(scorer);
-    return rate(2.0 * static_cast<double>(row_count * all_cols * dim), [&](std::int64_t times) {
+    const auto score = [&](std::int64_t times) {
         for (; times > 0; --times) score_block(operand, rows, row_count, scratch, scores.data());
-    });
+    };
+    std::vector<double> shares;
+    const auto compare = [&](double found) {
+        if (limit == nullptr) return;
+        const auto steps = static_cast<std::int64_t>(most * 1e9 * moment / limit->operations);
+        const double seconds = seconds_of(steps, limit->loop);
+        shares.push_back(found * seconds * 1e9 / (static_cast<double>(steps) * limit->operations));
+    };
+    const double operations = 2.0 * static_cast<double>(row_count * all_cols * dim);
+    const double best = rate(operations, score, compare);
+    std::sort(shares.begin(), shares.end());
+    return {best, shares.empty() ? 0.0 : shares[shares.size() / 2]};
 }
 
 const char* name_of(Format format) {
@@ -265,18 +294,19 @@ void measure(Team& team, const RegisteredSet& set, const Scorer& scorer,
     const Limit* limit = limit_of(set.info.name, scorer.format);
     if (limit != nullptr) {
         const Acquired acquired(scorer);
-        most = rate(limit->operations, limit->loop);
+        most = rate(limit->operations, limit->loop, [](double) {});
     }
     std::string line = "| " + std::string(set.info.name) + " | " + name_of(scorer.format) + " | ";
     char text[64];
     std::snprintf(text, sizeof text, "%.1f", most);
     line += limit == nullptr ? "– | –" : std::string(limit->arithmetic) + " | " + text;
     for (const std::int64_t dim : dims) {
-        const double reached = rate_of(team, *set.kernels, scorer, values, dim);
-        std::snprintf(text, sizeof text, " | %.1f", reached);
+        const Reached found = reached(team, *set.kernels, scorer, limit, most, values, dim);
+        std::snprintf(text, sizeof text, " | %.1f", found.rate);
         line += text;
         if (limit == nullptr) continue;
-        std::snprintf(text, sizeof text, " (%.0f%%)", 100 * reached / most);
+        std::snprintf(text, sizeof text, " (%.0f%%, %.0f%%)", 100 * found.rate / most,
+                      100 * found.share);
         line += text;
     }
     std::printf("%s |\n", line.c_str());

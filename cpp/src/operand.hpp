@@ -62,6 +62,14 @@ public:
     const std::byte* col_side(std::int64_t first, std::int64_t count,
                               Buffer<std::byte>& scratch) const;
     void row_side(std::int64_t first, std::int64_t count, RowSide& side) const;
+    // Where the share of a strip of columns begins that a call of score fetches ahead (see
+    // Scorer::score): of the strip from position `first` on, from element k on. Null where nothing
+    // lies ready.
+    const std::byte* share_of_strip(std::int64_t first, std::int64_t share, std::int64_t k) const {
+        if (!keep_ || first >= padded_size_ || share >= strip_shares) return nullptr;
+        return panels_.data() + first / panel_rows * panel_bytes() +
+               (share * depth_ + k) * scorer_.tile_cols * element_bytes() / strip_shares;
+    }
 
     // Of the packed rows: elements a row, and bytes a panel, an element and a row of a panel.
     std::int64_t depth() const { return depth_; }

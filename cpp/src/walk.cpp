@@ -6,7 +6,8 @@
 namespace tripletmine {
 namespace {
 
-constexpr std::int64_t block_cache = 512 * 1024;  // a block of rows stays in the second-level cache
+// A block of rows stays in the second-level cache.
+constexpr std::int64_t block_cache = 1024 * 1024;
 constexpr std::int64_t most_rows_per_block = 256;
 constexpr double multiply_adds_per_task = 1e9;  // some milliseconds
 
@@ -57,9 +58,10 @@ void Walk::index_groups() {
     });
 }
 
-// The part of a tile's scores that begins with element k.
-void Walk::score(const RowSide& rows, std::int64_t row, const std::byte* cols, std::int64_t k,
-                 float* scores, std::int64_t stride) const {
+// The part of a tile's scores that begins with element k. The tiles of a block take turns in
+// fetching the next strip.
+void Walk::score(const RowSide& rows, std::int64_t row, const std::byte* cols, std::int64_t col,
+                 std::int64_t k, float* scores, std::int64_t stride) const {
     const Operand& operand = *pairing_.row_operand;
     const Scorer& scorer = operand.scorer();
     const std::int64_t lane = row % panel_rows;
@@ -68,8 +70,10 @@ void Walk::score(const RowSide& rows, std::int64_t row, const std::byte* cols, s
         rows.panels + row / panel_rows * operand.panel_bytes() + lane * operand.row_bytes();
     const auto depth =
         static_cast<int>(std::min<std::int64_t>(scorer.longest_depth, operand.depth() - k));
+    const std::byte* soon =
+        pairing_.col_operand->share_of_strip(col + scorer.tile_cols, row / scorer.tile_rows, k);
     scorer.score(from + skipped, cols + skipped, operand.panel_bytes(), depth,
-                 rows.start.data() + row, k > 0, scores, stride);
+                 rows.start.data() + row, k > 0, soon, scores, stride);
 }
 
 void Walk::plan_tasks() {

@@ -119,8 +119,8 @@ private:
     void index_groups();
     template <typename Visit>
     void each_of_group(std::int64_t row, const Interval& cols, Visit visit) const;
-    void score(const RowSide& rows, std::int64_t row, const std::byte* cols, std::int64_t k,
-               float* scores, std::int64_t stride) const;
+    void score(const RowSide& rows, std::int64_t row, const std::byte* cols, std::int64_t col,
+               std::int64_t k, float* scores, std::int64_t stride) const;
     template <typename Visit>
     void visit_allowed(std::int64_t row, const Interval& cols, Visit visit) const;
     void plan_tasks();
@@ -177,7 +177,7 @@ void Walk::run(const Task& task, int worker, Scratch& scratch, Begin begin, Visi
             for (std::int64_t k = 0; k < depth; k += step) {
                 float* scores = scratch.scores.data();
                 for (const std::int64_t row : scratch.tiles) {
-                    score(scratch.rows, row - task.row_begin, cols, k, scores, scorer.tile_cols);
+                    score(scratch.rows, row - task.row_begin, cols, c, k, scores, scorer.tile_cols);
                     if (k + step >= depth) visit(strip, Tile{row, scores});
                     if (depth > step) scores += tile_size;
                 }
@@ -207,7 +207,7 @@ void Walk::run_rows(const Task& task, int worker, Scratch& scratch, Visit visit)
                     pairing_.col_operand->col_side(c, scorer.tile_cols, scratch.cols);
                 for (std::int64_t k = 0; k < depth; k += step) {
                     for (std::int64_t row = 0; row < rows; row += scorer.tile_rows) {
-                        score(scratch.rows, row, cols, k,
+                        score(scratch.rows, row, cols, c, k,
                               scratch.scores.data() + row * stride + c - chunk.begin, stride);
                     }
                 }

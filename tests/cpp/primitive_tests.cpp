@@ -227,7 +227,8 @@ void check_score(Tally& tally, const Scorer& scorer) {
                 }
                 const std::vector<std::uint32_t> before = tile;
                 scorer.score(rows.bytes.data() + lane * row_bytes, cols.bytes.data(), panel_bytes,
-                             depth, start.data(), accumulate, tile.data(), tile_cols);
+                             depth, start.data(), accumulate, cols.bytes.data(), tile.data(),
+                             tile_cols);
 
                 // Of a product, and of what was there: one rounding more than without it.
                 const auto gamma = [&](std::size_t k) {

@@ -25,17 +25,23 @@ constexpr int vectors_per_panel = panel_rows / F32::width;
 static_assert(tile_cols % panel_rows == 0 && panel_rows % tile_rows == 0);
 static_assert(tile_granule % tile_cols == 0 && I32::width == F32::width);
 
+// The sums of a tile stay in registers only if all loops over them are unrolled before the compiler
+// splits the array up. gcc leaves the outermost loops of a function for later, unless asked:
+// without the pragmas below it stores every sum in every step.
+
 // float32 chains are this long; their sums are added up in a second chain.
 constexpr int chain_length = 128;
 
 [[maybe_unused]] void score_floats(const void* row_panel, const void* col_panels,
                                    std::ptrdiff_t panel_bytes, int depth, const std::int32_t*,
-                                   bool accumulate, void* to, std::ptrdiff_t stride) noexcept {
+                                   bool accumulate, const void*, void* to,
+                                   std::ptrdiff_t stride) noexcept {
     const float* rows = static_cast<const float*>(row_panel);
     const float* cols = static_cast<const float*>(col_panels);
     const std::ptrdiff_t panel_stride = panel_bytes / static_cast<int>(sizeof(float));
     float* tile = static_cast<float*>(to);
     F32 sums[tile_rows][vectors_per_row];
+#pragma GCC unroll 16
     for (int r = 0; r < tile_rows; ++r) {
         for (int v = 0; v < vectors_per_row; ++v) sums[r][v] = F32::zero();
     }
@@ -50,6 +56,7 @@ constexpr int chain_length = 128;
             for (int v = 0; v < vectors_per_row; ++v) sums[r][v] = fma(row, col[v], sums[r][v]);
         }
     }
+#pragma GCC unroll 16
     for (int r = 0; r < tile_rows; ++r) {
         for (int v = 0; v < vectors_per_row; ++v) {
             float* at = tile + r * stride + v * F32::width;
@@ -68,13 +75,15 @@ constexpr int chain_length = 128;
 
 [[maybe_unused]] void score_codes(const void* row_side, const void* col_side,
                                   std::ptrdiff_t panel_bytes, int depth, const std::int32_t* start,
-                                  bool accumulate, void* to, std::ptrdiff_t stride) noexcept {
+                                  bool accumulate, const void*, void* to,
+                                  std::ptrdiff_t stride) noexcept {
     constexpr int row_bytes = packing_block / panel_rows, word = 4, words = row_bytes / word;
     constexpr int col_bytes = panel_rows * word;  // a word of every row of a panel
     const char* rows = static_cast<const char*>(row_side);
     const char* cols = static_cast<const char*>(col_side);
     std::int32_t* tile = static_cast<std::int32_t*>(to);
     I32 sums[tile_rows][vectors_per_row];
+#pragma GCC unroll 16
     for (int r = 0; r < tile_rows; ++r) {
         for (int v = 0; v < vectors_per_row; ++v) {
             sums[r][v] =
@@ -99,6 +108,7 @@ constexpr int chain_length = 128;
             }
         }
     }
+#pragma GCC unroll 16
     for (int r = 0; r < tile_rows; ++r) {
         for (int v = 0; v < vectors_per_row; ++v) {
             sums[r][v].store(tile + r * stride + v * I32::width);

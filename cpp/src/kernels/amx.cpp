@@ -34,89 +34,167 @@ constinit const TileConfiguration tile_configuration;
 void acquire_tiles() noexcept { _tile_loadconfig(&tile_configuration); }
 void release_tiles() noexcept { _tile_release(); }
 
-// Registers 0 to 3 are the scores of 32 rows and 32 columns; 4 and 5 hold rows, 6 and 7 columns.
-void begin_scores(const char* scores, std::ptrdiff_t stride, bool accumulate) noexcept {
-    if (accumulate) {
-        _tile_loadd(0, scores, stride);
-        _tile_loadd(1, scores + 64, stride);
-        _tile_loadd(2, scores + 16 * stride, stride);
-        _tile_loadd(3, scores + 16 * stride + 64, stride);
-    } else {
-        _tile_zero(0);
-        _tile_zero(1);
-        _tile_zero(2);
-        _tile_zero(3);
-    }
+// Registers 0 to 3 are the sums of 32 rows and 32 columns, two by two; 4 and 5 hold rows, 6 and 7
+// columns. The intrinsics want the number of a register as a literal.
+template <int sum>
+void clear_sum() noexcept {
+    if constexpr (sum == 0) _tile_zero(0);
+    if constexpr (sum == 1) _tile_zero(1);
+    if constexpr (sum == 2) _tile_zero(2);
+    if constexpr (sum == 3) _tile_zero(3);
 }
-void end_scores(char* scores, std::ptrdiff_t stride) noexcept {
-    _tile_stored(0, scores, stride);
-    _tile_stored(1, scores + 64, stride);
-    _tile_stored(2, scores + 16 * stride, stride);
-    _tile_stored(3, scores + 16 * stride + 64, stride);
+template <int sum>
+void load_sum(const char* from, std::ptrdiff_t stride) noexcept {
+    from += sum / 2 * 16 * stride + sum % 2 * 64;
+    if constexpr (sum == 0) _tile_loadd(0, from, stride);
+    if constexpr (sum == 1) _tile_loadd(1, from, stride);
+    if constexpr (sum == 2) _tile_loadd(2, from, stride);
+    if constexpr (sum == 3) _tile_loadd(3, from, stride);
 }
-
-void score_code_tiles(const void* row_side, const void* col_side, std::ptrdiff_t panel_bytes,
-                      int depth, const std::int32_t*, bool accumulate, void* tile,
-                      std::ptrdiff_t tile_stride) noexcept {
-    const char* rows = static_cast<const char*>(row_side);
-    char* scores = static_cast<char*>(tile);
-    const std::ptrdiff_t stride = tile_stride * 4;  // of float or int32
-    for (int half = 0; half < 2; ++half, scores += 128) {
-        const char* cols = static_cast<const char*>(col_side) + 2 * half * panel_bytes;
-        begin_scores(scores, stride, accumulate);
-        const int bytes = depth / 64 * packing_block;
-        for (int at = 0; at < bytes; at += packing_block) {
-            _tile_loadd(4, rows + at, row_bytes);
-            _tile_loadd(6, cols + at, row_bytes);
-            _tile_dpbssd(0, 4, 6);
-            _tile_loadd(7, cols + panel_bytes + at, row_bytes);
-            _tile_dpbssd(1, 4, 7);
-            _tile_loadd(5, rows + panel_bytes + at, row_bytes);
-            _tile_dpbssd(2, 5, 6);
-            _tile_dpbssd(3, 5, 7);
-        }
-        end_scores(scores, stride);
-    }
+template <int sum>
+void store_sum(char* to, std::ptrdiff_t stride) noexcept {
+    to += sum / 2 * 16 * stride + sum % 2 * 64;
+    if constexpr (sum == 0) _tile_stored(0, to, stride);
+    if constexpr (sum == 1) _tile_stored(1, to, stride);
+    if constexpr (sum == 2) _tile_stored(2, to, stride);
+    if constexpr (sum == 3) _tile_stored(3, to, stride);
 }
 
-// (high + low) · (high + low) without low · low.
-void score_pair_tiles(const void* row_side, const void* col_side, std::ptrdiff_t panel_bytes,
-                      int depth, const std::int32_t*, bool accumulate, void* tile,
-                      std::ptrdiff_t tile_stride) noexcept {
-    constexpr int low = packing_block;
-    const char* rows = static_cast<const char*>(row_side);
-    char* scores = static_cast<char*>(tile);
-    const std::ptrdiff_t stride = tile_stride * 4;  // of float or int32
-    for (int half = 0; half < 2; ++half, scores += 128) {
-        const char* cols = static_cast<const char*>(col_side) + 2 * half * panel_bytes;
-        begin_scores(scores, stride, accumulate);
-        const int bytes = depth / 32 * 2 * packing_block;
-        for (int at = 0; at < bytes; at += 2 * packing_block) {
-            const char *row0 = rows + at, *row1 = rows + panel_bytes + at;
-            const char *col0 = cols + at, *col1 = cols + panel_bytes + at;
-            _tile_loadd(4, row0, row_bytes);
-            _tile_loadd(6, col0 + low, row_bytes);
-            _tile_dpbf16ps(0, 4, 6);
-            _tile_loadd(7, col1 + low, row_bytes);
-            _tile_dpbf16ps(1, 4, 7);
-            _tile_loadd(5, row1, row_bytes);
-            _tile_dpbf16ps(2, 5, 6);
-            _tile_dpbf16ps(3, 5, 7);
-            _tile_loadd(6, col0, row_bytes);
-            _tile_dpbf16ps(0, 4, 6);
-            _tile_dpbf16ps(2, 5, 6);
-            _tile_loadd(7, col1, row_bytes);
-            _tile_dpbf16ps(1, 4, 7);
-            _tile_dpbf16ps(3, 5, 7);
-            _tile_loadd(4, row0 + low, row_bytes);
-            _tile_dpbf16ps(0, 4, 6);
-            _tile_dpbf16ps(1, 4, 7);
-            _tile_loadd(5, row1 + low, row_bytes);
-            _tile_dpbf16ps(2, 5, 6);
-            _tile_dpbf16ps(3, 5, 7);
+// Which sums make room for which, when the products of another half of the columns begin. Each sum
+// is stored just before its register is needed: when all four are stored at once, the processor
+// comes to nothing else until the last product is there.
+struct Turn {
+    char* done;        // null: none
+    const char* next;  // null: they begin at 0
+    std::ptrdiff_t stride;
+
+    template <int sum>
+    void take() const noexcept {
+        if (done != nullptr) store_sum<sum>(done, stride);
+        if (next != nullptr) {
+            load_sum<sum>(next, stride);
+        } else {
+            clear_sum<sum>();
         }
-        end_scores(scores, stride);
     }
+};
+
+// The blocks that a step multiplies: of two panels of rows and two of columns.
+struct Blocks {
+    const char *row0, *row1, *col0, *col1;
+};
+
+// Fetches a cache line for the walk's next columns while the tile unit multiplies.
+template <int line>
+void fetch(const char* soon) noexcept {
+    _mm_prefetch(soon + line * 64, _MM_HINT_T1);
+}
+
+// Of every row 64 codes.
+struct CodeStep {
+    static constexpr int bytes = packing_block, elements = 64;
+
+    template <bool first>
+    static void multiply(const Blocks& at, const Turn& turn, const char* soon) noexcept {
+        _tile_loadd(4, at.row0, row_bytes);
+        _tile_loadd(6, at.col0, row_bytes);
+        if constexpr (first) turn.take<0>();
+        _tile_dpbssd(0, 4, 6);
+        fetch<0>(soon);
+        _tile_loadd(7, at.col1, row_bytes);
+        if constexpr (first) turn.take<1>();
+        _tile_dpbssd(1, 4, 7);
+        fetch<1>(soon);
+        _tile_loadd(5, at.row1, row_bytes);
+        if constexpr (first) turn.take<2>();
+        _tile_dpbssd(2, 5, 6);
+        fetch<2>(soon);
+        if constexpr (first) turn.take<3>();
+        _tile_dpbssd(3, 5, 7);
+        fetch<3>(soon);
+    }
+};
+
+// Of every row 32 pairs: (high + low) · (high + low) without low · low.
+struct PairStep {
+    static constexpr int bytes = 2 * packing_block, elements = 32;
+
+    template <bool first>
+    static void multiply(const Blocks& at, const Turn& turn, const char* soon) noexcept {
+        constexpr int low = packing_block;
+        _tile_loadd(4, at.row0, row_bytes);
+        _tile_loadd(6, at.col0 + low, row_bytes);
+        if constexpr (first) turn.take<0>();
+        _tile_dpbf16ps(0, 4, 6);
+        fetch<0>(soon);
+        _tile_loadd(7, at.col1 + low, row_bytes);
+        if constexpr (first) turn.take<1>();
+        _tile_dpbf16ps(1, 4, 7);
+        fetch<1>(soon);
+        _tile_loadd(5, at.row1, row_bytes);
+        if constexpr (first) turn.take<2>();
+        _tile_dpbf16ps(2, 5, 6);
+        fetch<2>(soon);
+        if constexpr (first) turn.take<3>();
+        _tile_dpbf16ps(3, 5, 7);
+        fetch<3>(soon);
+        _tile_loadd(6, at.col0, row_bytes);
+        _tile_dpbf16ps(0, 4, 6);
+        fetch<4>(soon);
+        _tile_dpbf16ps(2, 5, 6);
+        fetch<5>(soon);
+        _tile_loadd(7, at.col1, row_bytes);
+        _tile_dpbf16ps(1, 4, 7);
+        fetch<6>(soon);
+        _tile_dpbf16ps(3, 5, 7);
+        fetch<7>(soon);
+        _tile_loadd(4, at.row0 + low, row_bytes);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_loadd(5, at.row1 + low, row_bytes);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+    }
+};
+
+// So much of a panel is multiplied with both halves of the columns before the next part is: the
+// second half finds the rows in the nearest cache. And the tile unit never computes long without
+// storing: after some 2000 cycles its next store waits for another 1000 (seen on Sapphire Rapids).
+constexpr int part_bytes = 6 * packing_block;
+
+template <typename Step>
+void score_tiles(const void* row_side, const void* col_side, std::ptrdiff_t panel_bytes, int depth,
+                 const std::int32_t*, bool accumulate, const void* next_share, void* tile,
+                 std::ptrdiff_t tile_stride) noexcept {
+    // A share of the strip's four panels, spread over the steps of both halves.
+    constexpr int step = Step::bytes, fetched = amx_cols / panel_rows * step / strip_shares / 2;
+    const char* rows = static_cast<const char*>(row_side);
+    const char* soon = static_cast<const char*>(next_share != nullptr ? next_share : col_side);
+    char* scores = static_cast<char*>(tile);
+    const int bytes = depth / Step::elements * step;
+    Turn turn{nullptr, nullptr, tile_stride * 4};  // of float or int32
+    for (int begin = 0; begin < bytes; begin += part_bytes) {
+        const int end = bytes - begin < part_bytes ? bytes : begin + part_bytes;
+        for (int half = 0; half < 2; ++half) {
+            const char* cols = static_cast<const char*>(col_side) + 2 * half * panel_bytes;
+            char* sums = scores + 128 * half;
+            turn.next = accumulate || begin > 0 ? sums : nullptr;
+            for (int at = begin; at < end; at += step, soon += fetched) {
+                const Blocks blocks{rows + at, rows + panel_bytes + at, cols + at,
+                                    cols + panel_bytes + at};
+                if (at == begin) {
+                    Step::template multiply<true>(blocks, turn, soon);
+                } else {
+                    Step::template multiply<false>(blocks, turn, soon);
+                }
+            }
+            turn.done = sums;
+        }
+    }
+    store_sum<0>(turn.done, turn.stride);
+    store_sum<1>(turn.done, turn.stride);
+    store_sum<2>(turn.done, turn.stride);
+    store_sum<3>(turn.done, turn.stride);
 }
 
 // Within one instruction two chains of 16 products, their sum, and its addition to the score; three
@@ -132,10 +210,10 @@ constexpr Scorer fine_tiles{Format::bfloat16_pair,
                             amx_rows,
                             amx_cols,
                             32,
-                            96,
+                            2048,
                             0,
                             0,
-                            score_pair_tiles,
+                            score_tiles<PairStep>,
                             compare<amx_rows, amx_cols, false>,
                             pair_roundings,
                             acquire_tiles,
@@ -147,7 +225,7 @@ constexpr Scorer coarse_tiles{Format::int8,
                               2048,
                               127,
                               0,
-                              score_code_tiles,
+                              score_tiles<CodeStep>,
                               compare<amx_rows, amx_cols, true>,
                               code_roundings,
                               acquire_tiles,

@@ -26,6 +26,7 @@ inline constexpr int packing_block = 1024;
 inline constexpr int max_tile_rows = 32;
 inline constexpr int max_tile_cols = 64;  // a row of a tile is one 64-bit mask
 inline constexpr int max_register = 16;
+inline constexpr int strip_shares = 8;    // see Scorer::score
 inline constexpr int tile_granule = 192;  // a multiple of every tile's sides
 
 // float64 scratch rows are padded with zeros to a multiple of the eight partial sums.
@@ -70,9 +71,11 @@ struct Scorer {
     // `cols` at the first panel of the column side; panels lie `panel_bytes` apart. float32: one
     // chain of additions in order of k (fused where the set fuses; one more rounding where it does
     // not), then one addition to what is there. int8 sums begin at start[r], which takes the offset
-    // back, unless they accumulate.
+    // back, unless they accumulate. At `soon`, if it is not null, begins a share of what the walk
+    // reads next: a strip_shares-th of as much as these columns. A set that computes faster than
+    // columns come from the outer caches fetches it meanwhile.
     void (*score)(const void* rows, const void* cols, std::ptrdiff_t panel_bytes, int depth,
-                  const std::int32_t* start, bool accumulate, void* tile,
+                  const std::int32_t* start, bool accumulate, const void* soon, void* tile,
                   std::ptrdiff_t stride) noexcept;
 
     // Of a tile whose rows lie tile_cols apart: bit c of masks[r] says that (r, c) is interesting
