@@ -14,9 +14,9 @@ public:
            const std::string& type_of_triplets, const std::string& fallback,
            std::int64_t num_negatives, std::int64_t range_min, std::pair<double, double> pos_range,
            std::pair<double, double> neg_range, std::optional<Int64s> groups,
-           std::optional<Int64s> ref_groups, std::optional<Int64s> anchors,
-           std::int64_t max_triplets, std::uint64_t seed, int n_threads, py::object progress,
-           std::string isa, std::int64_t packing_budget)
+           std::optional<Int64s> ref_groups, std::optional<Int64s> anchors, std::uint64_t seed,
+           int n_threads, py::object progress, std::int64_t max_triplets, std::string isa,
+           std::int64_t packing_budget)
         : embeddings_(std::move(embeddings)),
           labels_(std::move(labels)),
           ref_emb_(std::move(ref_emb)),
@@ -113,12 +113,12 @@ void add_mining(py::module_& module) {
                       std::optional<double>, const std::string&, const std::string&, std::int64_t,
                       std::int64_t, std::pair<double, double>, std::pair<double, double>,
                       std::optional<Int64s>, std::optional<Int64s>, std::optional<Int64s>,
-                      std::int64_t, std::uint64_t, int, py::object, std::string, std::int64_t>(),
-             py::kw_only(), "embeddings"_a, "labels"_a, "ref_emb"_a, "ref_labels"_a,
+                      std::uint64_t, int, py::object, std::int64_t, std::string, std::int64_t>(),
+             "embeddings"_a, "labels"_a, "ref_emb"_a, "ref_labels"_a,
              "pos_strategy"_a, "neg_strategy"_a, "metric"_a, "margin"_a, "type_of_triplets"_a,
              "fallback"_a, "num_negatives"_a, "range_min"_a, "pos_range"_a, "neg_range"_a,
-             "groups"_a, "ref_groups"_a, "anchors"_a, "max_triplets"_a, "seed"_a, "n_threads"_a,
-             "progress"_a, "isa"_a, "packing_budget"_a)
+             "groups"_a, "ref_groups"_a, "anchors"_a, "seed"_a, "n_threads"_a, "progress"_a,
+             "max_triplets"_a, "isa"_a, "packing_budget"_a)
         .def("all", &Mining::all)
         .def("start", &Mining::start)
         .def("next", &Mining::next);

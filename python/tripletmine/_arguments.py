@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +23,11 @@ CUTOFF, NONZERO_LOSS_CUTOFF = 0.5, 1.4
 _WITH_SEMIHARD_POSITIVES = ("hard", "easy")
 
 
-@dataclass(frozen=True)
-class MineArguments:
-    """What ``mine`` was asked, in the core's terms."""
+class MineArguments(NamedTuple):
+    """What ``mine`` was asked, in the core's terms and in its order.
+
+    A tuple, for a batch's call must not wait for its arguments.
+    """
 
     embeddings: Array
     labels: Int64s
@@ -44,10 +46,10 @@ class MineArguments:
     groups: Int64s | None
     ref_groups: Int64s | None
     anchors: Int64s | None
-    max_triplets: int | None
     seed: int
     n_threads: int
     progress: Any
+    max_triplets: int | None
 
     @property
     def rows(self) -> Int64s:
@@ -55,6 +57,11 @@ class MineArguments:
         if self.anchors is not None:
             return self.anchors
         return np.arange(len(self.embeddings), dtype=np.int64)
+
+    @property
+    def n_anchors(self) -> int:
+        """The number of rows that are anchors."""
+        return len(self.embeddings if self.anchors is None else self.anchors)
 
     @property
     def n_candidates(self) -> int:

@@ -257,6 +257,8 @@ def flags(name: str, value: Any, length: int) -> npt.NDArray[np.uint8]:
 
 def _as_array(name: str, value: Any) -> Array:
     """Anything with ``__array__`` or, on the CPU, DLPack; torch tensors without a copy."""
+    if type(value) is np.ndarray:
+        return value
     if np.ma.is_masked(value):
         raise ValueError(f"{name}: found a masked array with masked entries, expected none")
     if hasattr(value, "detach"):  # a torch tensor, which may want a gradient
@@ -282,6 +284,8 @@ def _alone(value: Any) -> str:
 def _bfloat16_bits(value: Any) -> Array | None:
     """Return the bits of bfloat16 rows (ml_dtypes' or torch's), or None for other rows."""
     dtype = getattr(value, "dtype", None)
+    if isinstance(dtype, np.dtype) and dtype.kind != "V":
+        return None
     if getattr(dtype, "name", None) == "bfloat16":
         return np.asarray(value).view(np.uint16)
     torch = sys.modules.get("torch")

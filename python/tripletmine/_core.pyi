@@ -15,7 +15,6 @@ _Columns = tuple[_Int64s, _Int64s, _Int64s, _Float64s, _Float64s, _Bytes]
 class Mining:
     def __init__(
         self,
-        *,
         embeddings: _Matrix,
         labels: _Int64s,
         ref_emb: _Matrix | None,
@@ -33,10 +32,10 @@ class Mining:
         groups: _Int64s | None,
         ref_groups: _Int64s | None,
         anchors: _Int64s | None,
-        max_triplets: int,
         seed: int,
         n_threads: int,
         progress: _Progress,
+        max_triplets: int,
         isa: str,
         packing_budget: int,
     ) -> None: ...

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -166,7 +165,7 @@ def mine(
         count, triplets = _call_core(arguments, limit)
         return _checked(count, limit, triplets)
     blocks = -(-held // max(1, free // 4))
-    return _in_blocks(arguments, limit, max(1, len(arguments.rows) // blocks))
+    return _in_blocks(arguments, limit, max(1, arguments.n_anchors // blocks))
 
 
 def _expands(arguments: MineArguments) -> bool:
@@ -179,7 +178,7 @@ def _bytes_held(arguments: MineArguments) -> int:
         return most_triplets(arguments) * TRIPLET_BYTES
     ranks = min(arguments.range_min + arguments.num_negatives, arguments.n_candidates)
     per_anchor = ranks * _CANDIDATE_BYTES + min(ranks, arguments.num_negatives) * TRIPLET_BYTES
-    return len(arguments.rows) * per_anchor
+    return arguments.n_anchors * per_anchor
 
 
 def _in_blocks(arguments: MineArguments, limit: int, size: int) -> Triplets:
@@ -188,7 +187,7 @@ def _in_blocks(arguments: MineArguments, limit: int, size: int) -> Triplets:
     parts: list[Triplets] = []
     rows = arguments.rows
     for start in range(0, len(rows), size):  # beyond the limit they are only counted
-        block = replace(arguments, anchors=rows[start : start + size])
+        block = arguments._replace(anchors=rows[start : start + size])
         found, part = _call_core(block, max(-1, limit - count))
         count += found
         parts = [*parts, part] if part is not None else []
@@ -227,15 +226,11 @@ def most_triplets(arguments: MineArguments) -> int:
 def core_call(arguments: MineArguments, max_triplets: int) -> _core.Mining:
     """Return the core's call; it has not begun."""
     _check_selection(arguments)
-    options: dict[str, Any] = dict(vars(arguments))
-    options["max_triplets"] = max_triplets
     embeddings = arguments.embeddings
     rows = len(embeddings) + (0 if arguments.ref_emb is None else arguments.n_candidates)
-    return _core.Mining(
-        **options,
-        isa=os.environ.get("TRIPLETMINE_ISA", ""),
-        packing_budget=_memory.packing_budget(rows, embeddings.shape[1]),
-    )
+    budget = _memory.packing_budget(rows, embeddings.shape[1])
+    isa = os.environ.get("TRIPLETMINE_ISA", "")
+    return _core.Mining(*arguments[:-1], max_triplets, isa, budget)
 
 
 def _check_selection(arguments: MineArguments) -> None:
