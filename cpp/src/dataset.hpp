@@ -34,6 +34,7 @@ public:
             const std::optional<std::span<const std::int64_t>>& subset, const KernelSet& kernels);
 
     std::int64_t size() const { return static_cast<std::int64_t>(rows_.size()); }
+    bool whole() const { return size() == population_.matrix.rows; }
     std::int64_t dim() const { return population_.matrix.cols; }
     std::int64_t row(std::int64_t position) const { return rows_[position]; }
     bool labelled() const { return !population_.labels.empty(); }

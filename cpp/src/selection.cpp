@@ -52,9 +52,13 @@ void Selection::for_pairs(Team& team, const Interval& numbers, Visit visit) cons
 
 void Selection::number(Team& team, const Dataset& anchors) {
     order_.resize(static_cast<std::size_t>(anchors.size()));
-    std::iota(order_.begin(), order_.end(), std::int64_t{0});
-    std::sort(order_.begin(), order_.end(),
-              [&](std::int64_t a, std::int64_t b) { return anchors.row(a) < anchors.row(b); });
+    if (anchors.whole()) {
+        for (std::int64_t p = 0; p < anchors.size(); ++p) order_[anchors.row(p)] = p;
+    } else {
+        std::iota(order_.begin(), order_.end(), std::int64_t{0});
+        std::sort(order_.begin(), order_.end(),
+                  [&](std::int64_t a, std::int64_t b) { return anchors.row(a) < anchors.row(b); });
+    }
     std::int64_t pairs = 0;
     for (const std::int64_t position : order_) {
         rows_.push_back(anchors.row(position));
