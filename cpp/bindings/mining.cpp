@@ -114,11 +114,11 @@ void add_mining(py::module_& module) {
                       std::int64_t, std::pair<double, double>, std::pair<double, double>,
                       std::optional<Int64s>, std::optional<Int64s>, std::optional<Int64s>,
                       std::uint64_t, int, py::object, std::int64_t, std::string, std::int64_t>(),
-             "embeddings"_a, "labels"_a, "ref_emb"_a, "ref_labels"_a,
-             "pos_strategy"_a, "neg_strategy"_a, "metric"_a, "margin"_a, "type_of_triplets"_a,
-             "fallback"_a, "num_negatives"_a, "range_min"_a, "pos_range"_a, "neg_range"_a,
-             "groups"_a, "ref_groups"_a, "anchors"_a, "seed"_a, "n_threads"_a, "progress"_a,
-             "max_triplets"_a, "isa"_a, "packing_budget"_a)
+             "embeddings"_a, "labels"_a, "ref_emb"_a, "ref_labels"_a, "pos_strategy"_a,
+             "neg_strategy"_a, "metric"_a, "margin"_a, "type_of_triplets"_a, "fallback"_a,
+             "num_negatives"_a, "range_min"_a, "pos_range"_a, "neg_range"_a, "groups"_a,
+             "ref_groups"_a, "anchors"_a, "seed"_a, "n_threads"_a, "progress"_a, "max_triplets"_a,
+             "isa"_a, "packing_budget"_a)
         .def("all", &Mining::all)
         .def("start", &Mining::start)
         .def("next", &Mining::next);

@@ -108,6 +108,11 @@ Interval Dataset::class_of(std::int64_t label) const {
     return {first - rows_.begin(), last - rows_.begin()};
 }
 
+std::int64_t Dataset::position_of(std::int64_t row, const Interval& positions) const {
+    const auto begin = rows_.begin() + positions.begin, end = rows_.begin() + positions.end;
+    return std::lower_bound(begin, end, row) - rows_.begin();
+}
+
 const void* Dataset::float32_row(std::int64_t position) const {
     const MatrixView& matrix = population_.matrix;
     const bool direct = matrix.dtype == DType::float32 &&

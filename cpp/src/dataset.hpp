@@ -34,6 +34,7 @@ public:
             const std::optional<std::span<const std::int64_t>>& subset, const KernelSet& kernels);
 
     std::int64_t size() const { return static_cast<std::int64_t>(rows_.size()); }
+    // Whether these are all rows of the population.
     bool whole() const { return size() == population_.matrix.rows; }
     std::int64_t dim() const { return population_.matrix.cols; }
     std::int64_t row(std::int64_t position) const { return rows_[position]; }
@@ -48,6 +49,10 @@ public:
 
     // The positions that hold this label: where it is, or an empty interval where it would be.
     Interval class_of(std::int64_t label) const;
+
+    // The position of a row among some whose rows ascend (of one class, or without labels), or
+    // where it would be.
+    std::int64_t position_of(std::int64_t row, const Interval& positions) const;
 
     // Computes the norms; a NaN, an infinity or a norm beyond float64 is an error that names the
     // first bad row.

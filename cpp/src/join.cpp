@@ -53,6 +53,12 @@ std::shared_ptr<const Dataset> measured(
     return dataset;
 }
 
+template <Sign sign>
+RowSweep::Question question_of(Relation relation, Ranked<sign>& selector) {
+    return {relation, sign,
+            [&](std::int64_t row, const Candidate& candidate) { selector.offer(row, candidate); }};
+}
+
 }  // namespace
 
 Join::Join(Team& team, const KernelSet& kernels, const Population& rows,
@@ -146,9 +152,20 @@ Choice Join::rank(Relation relation, Sign sign, std::int64_t k, std::vector<Rang
                                  : rank_as<Sign::farthest>(relation, k, std::move(ranges));
 }
 
+void Join::sweep_rows(const std::vector<RowSweep::Question>& questions) {
+    RowSweep sweep(
+        team_, kernels_, [this](Precision precision) { return packed(precision); }, plan_filter(),
+        questions);
+    decided_ += sweep.run();
+}
+
 template <Sign sign>
 Choice Join::rank_as(Relation relation, std::int64_t k, std::vector<Range> ranges) {
     Ranked<sign> selector(rows_->size(), k, space_, std::move(ranges));
+    if (k == 1 && selector.unlimited() && RowSweep::suits(rows_->size(), cols_->size())) {
+        sweep_rows({{question_of(relation, selector)}});
+        return std::move(selector).release();
+    }
     Sweep<Ranked<sign>> sweep(
         team_, kernels_, [this](Precision precision) { return packed(precision); }, plan_filter(),
         relation, selector);
@@ -159,6 +176,25 @@ Choice Join::rank_as(Relation relation, std::int64_t k, std::vector<Range> range
                        selector.sort(begin, std::min(rows_->size(), begin + rows_per_task));
                    });
     return std::move(selector).release();
+}
+
+std::pair<Choice, Choice> Join::first(Sign positive, Sign negative) {
+    if (!RowSweep::suits(rows_->size(), cols_->size())) {
+        Choice positives = rank(Relation::positives, positive, 1, {});
+        return {std::move(positives), rank(Relation::negatives, negative, 1, {})};
+    }
+    Ranked<Sign::nearest> near(rows_->size(), 1, space_, {}), other_near = near;
+    Ranked<Sign::farthest> far(rows_->size(), 1, space_, {}), other_far = far;
+    const auto question = [&](Relation relation, Sign sign, auto& nearest, auto& farthest) {
+        return sign == Sign::nearest ? question_of(relation, nearest)
+                                     : question_of(relation, farthest);
+    };
+    sweep_rows({{question(Relation::positives, positive, near, far),
+                 question(Relation::negatives, negative, other_near, other_far)}});
+    const auto answer = [](Sign sign, auto& nearest, auto& farthest) {
+        return sign == Sign::nearest ? std::move(nearest).release() : std::move(farthest).release();
+    };
+    return {answer(positive, near, far), answer(negative, other_near, other_far)};
 }
 
 Choice Join::list_positives(const Range& range) {

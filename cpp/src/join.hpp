@@ -8,6 +8,7 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "dataset.hpp"
@@ -15,6 +16,7 @@
 #include "kernels/kernel_set.hpp"
 #include "operand.hpp"
 #include "parallel.hpp"
+#include "row_sweep.hpp"
 #include "select/choice.hpp"
 #include "select/intervals.hpp"
 #include "select/race.hpp"
@@ -72,6 +74,10 @@ public:
     // The first k candidates of every row by distance, among those within the row's range (all, if
     // `ranges` is empty). Nearest: ascending (d, index); farthest: ascending (−d, index).
     Choice rank(Relation relation, Sign sign, std::int64_t k, std::vector<Range> ranges);
+
+    // The first positive and the first negative of every row: both asked at once where that is less
+    // work.
+    std::pair<Choice, Choice> first(Sign positive, Sign negative);
 
     // The first k candidates of every row, among those within the range, in an order drawn at
     // random: see select/random.cpp. With `positives`, k for each (row, positive) pair instead:
@@ -139,6 +145,7 @@ private:
         return !(self_join_ && rows_->row(row) == cols_->row(col)) &&
                !rows_->same_group(row, *cols_, col);
     }
+    void sweep_rows(const std::vector<RowSweep::Question>& questions);
     template <Sign sign>
     Choice rank_as(Relation relation, std::int64_t k, std::vector<Range> ranges);
 

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cmath>
 #include <limits>
+#include <tuple>
 #include <utility>
 
 #include "join.hpp"
@@ -37,6 +38,23 @@ std::int64_t ranks_of(const MineOptions& options, std::int64_t candidates) {
                : std::min(candidates, options.range_min + options.num_negatives);
 }
 
+// "Hard" is the farthest positive and the nearest negative; "easy" the other way round.
+Sign sign_of(Relation relation, Strategy strategy) {
+    const bool far = (strategy == Strategy::hard) == (relation == Relation::positives);
+    return far ? Sign::farthest : Sign::nearest;
+}
+
+bool is_any(const Range& range) { return range.low == -infinity && range.high == infinity; }
+
+// Whether what is chosen are the first positive and the first negative, whatever the other is.
+bool chooses_firsts(const MineOptions& options, std::int64_t ranks) {
+    const auto first = [](Strategy strategy, const Range& range) {
+        return (strategy == Strategy::easy || strategy == Strategy::hard) && is_any(range);
+    };
+    return first(options.positive, options.positive_range) &&
+           first(options.negative, options.negative_range) && ranks == 1;
+}
+
 // Puts the questions of one call to a join.
 class Miner {
 public:
@@ -69,11 +87,9 @@ private:
 Choice Miner::ask(Join& join, Relation relation, Strategy strategy, std::int64_t k,
                   const Range& range) const {
     if (strategy == Strategy::random) return join.draw(relation, k, range, options_.seed);
-    // "Hard" is the farthest positive and the nearest negative; "easy" the other way round.
-    const bool far = (strategy == Strategy::hard) == (relation == Relation::positives);
-    const bool any = range.low == -infinity && range.high == infinity;
-    std::vector<Range> ranges(any ? 0 : static_cast<std::size_t>(join.rows().size()), range);
-    return join.rank(relation, far ? Sign::farthest : Sign::nearest, k, std::move(ranges));
+    std::vector<Range> ranges(is_any(range) ? 0 : static_cast<std::size_t>(join.rows().size()),
+                              range);
+    return join.rank(relation, sign_of(relation, strategy), k, std::move(ranges));
 }
 
 void Miner::choose_positives() {
@@ -86,6 +102,13 @@ void Miner::choose_positives() {
 }
 
 Selection Miner::choose() {
+    if (chooses_firsts(options_, ranks())) {
+        std::tie(chosen_.positives, chosen_.negatives) =
+            join_.first(sign_of(Relation::positives, options_.positive),
+                        sign_of(Relation::negatives, options_.negative));
+        chosen_.number(team_, join_.rows());
+        return std::move(chosen_);
+    }
     choose_positives();
     chosen_.per_pair = chooses_per_pair(options_);
     if (options_.negative == Strategy::semihard) {

@@ -31,31 +31,17 @@ float round_to_bfloat16(float value) {
     return std::bit_cast<float>((bits + 0x7fffu + (bits >> 16 & 1u)) & 0xffff0000u);
 }
 
-using Word = std::uint32_t;
-constexpr int words_per_row = packing_block / panel_rows / static_cast<int>(sizeof(Word));
-
-// A block from row side to column side and back.
-void transpose_block(const std::byte* from, std::byte* to) {
-    static_assert(words_per_row == panel_rows);
-    Word in[panel_rows * panel_rows], out[panel_rows * panel_rows];
-    std::memcpy(in, from, sizeof in);
-    for (int r = 0; r < panel_rows; ++r) {
-        for (int j = 0; j < panel_rows; ++j) out[j * panel_rows + r] = in[r * panel_rows + j];
-    }
-    std::memcpy(to, out, sizeof out);
-}
-
 }  // namespace
 
 // Of one panel: a row at a time on its way, then all rows as they will be stored.
 struct Operand::Scratch {
-    Scratch(std::int64_t dim, std::int64_t depth)
+    Scratch(std::int64_t dim, std::int64_t depth, Format format)
         : exact(static_cast<std::size_t>(padded(dim))),
           rounded(static_cast<std::size_t>(padded(dim))),
           weighted(static_cast<std::size_t>(padded(dim))),
-          floats(static_cast<std::size_t>(panel_rows * depth)),
-          low(static_cast<std::size_t>(panel_rows * depth)),
-          codes(static_cast<std::size_t>(panel_rows * depth)) {}
+          floats(static_cast<std::size_t>(format == Format::int8 ? 0 : panel_rows * depth)),
+          low(static_cast<std::size_t>(format == Format::bfloat16_pair ? panel_rows * depth : 0)),
+          codes(static_cast<std::size_t>(format == Format::int8 ? panel_rows * depth : 0)) {}
     std::vector<double> exact, rounded;  // u and q
     std::vector<double> weighted;        // q times the roundings of its products
     double low_norm2 = 0.0;              // of the part whose products are left out of scores
@@ -106,7 +92,7 @@ Operand::Operand(Team& team, const Dataset& dataset, const KernelSet& kernels, c
         width_.data()[position] = scale_.data()[position] = 0.0f;
     }
     team.for_each(tasks, [&](std::int64_t task, int) {
-        Scratch scratch(dataset.dim(), depth_);
+        Scratch scratch(dataset.dim(), depth_, scorer.format);
         Buffer<std::byte> passing(keep ? 0 : panel_bytes());
         const std::int64_t end = std::min(panels, (task + 1) * panels_per_task);
         for (std::int64_t panel = task * panels_per_task; panel < end; ++panel) {
@@ -134,10 +120,8 @@ void Operand::pack_panel(std::int64_t first, Scratch& scratch, std::byte* panel,
         if (space_.metric == Metric::cosine) {
             factor = norm2 >= smallest_trusted_norm2 ? 1.0 / std::sqrt(norm2) : 0.0;
         }
-        double* exact = scratch.exact.data();
-        dataset_.widen(first + lane, exact);
-        for (std::int64_t k = 0; k < dim; ++k) exact[k] *= factor;
-        round_row(lane, scratch);
+        dataset_.widen(first + lane, scratch.exact.data());
+        round_row(lane, factor, scratch);
         on_row(first + lane);
     }
     switch (scorer_.format) {
@@ -160,7 +144,7 @@ void Operand::pack_panel(std::int64_t first, Scratch& scratch, std::byte* panel,
                         block[lane * 64 + i] = static_cast<std::byte>(codes[i] + scorer_.offset);
                     }
                 }
-                transpose_block(block, panel);
+                kernels_.transpose(block, panel);
             }
             break;
         case Format::bfloat16_pair:
@@ -176,7 +160,7 @@ void Operand::pack_panel(std::int64_t first, Scratch& scratch, std::byte* panel,
                             std::memcpy(block + lane * 64 + i * 2, &bits, sizeof bits);
                         }
                     }
-                    transpose_block(block, panel);
+                    kernels_.transpose(block, panel);
                     panel += packing_block;
                 }
             }
@@ -184,21 +168,23 @@ void Operand::pack_panel(std::int64_t first, Scratch& scratch, std::byte* panel,
     }
 }
 
-// From u to what the format can hold of it.
-void Operand::round_row(std::int64_t lane, Scratch& scratch) const {
+// Scales the row to u, and rounds that to what the format can hold of it.
+void Operand::round_row(std::int64_t lane, double factor, Scratch& scratch) const {
     const std::int64_t dim = dataset_.dim();
-    const double* exact = scratch.exact.data();
+    double* exact = scratch.exact.data();
     double* rounded = scratch.rounded.data();
     float* floats = scratch.floats.data() + lane * depth_;
     scratch.low_norm2 = 0.0;
     scratch.scale = 1.0f;
     switch (scorer_.format) {
         case Format::float32:
+            for (std::int64_t k = 0; k < dim; ++k) exact[k] *= factor;
             for (std::int64_t k = 0; k < dim; ++k) floats[k] = static_cast<float>(exact[k]);
             for (std::int64_t k = 0; k < dim; ++k) rounded[k] = static_cast<double>(floats[k]);
             break;
         case Format::bfloat16_pair: {
             float* low = scratch.low.data() + lane * depth_;
+            for (std::int64_t k = 0; k < dim; ++k) exact[k] *= factor;
             for (std::int64_t k = 0; k < dim; ++k) {
                 const float value = static_cast<float>(exact[k]);
                 floats[k] = round_to_bfloat16(value);
@@ -210,7 +196,7 @@ void Operand::round_row(std::int64_t lane, Scratch& scratch) const {
             break;
         }
         case Format::int8:
-            scratch.scale = kernels_.encode(exact, dim, scorer_.levels, smallest_coded,
+            scratch.scale = kernels_.encode(exact, factor, dim, scorer_.levels, smallest_coded,
                                             scratch.codes.data() + lane * depth_, rounded);
             break;
     }
@@ -266,7 +252,7 @@ const std::byte* Operand::col_side(std::int64_t first, std::int64_t count,
                                    Buffer<std::byte>& scratch) const {
     if (keep_) return panels_.data() + first / panel_rows * panel_bytes();
     if (scratch.empty()) scratch = Buffer<std::byte>(count / panel_rows * panel_bytes());
-    Scratch packing(dataset_.dim(), depth_);
+    Scratch packing(dataset_.dim(), depth_, scorer_.format);
     for (std::int64_t panel = 0; panel < count / panel_rows; ++panel) {
         pack_panel(first + panel * panel_rows, packing, scratch.data() + panel * panel_bytes(),
                    [](std::int64_t) {});
@@ -283,7 +269,7 @@ void Operand::row_side(std::int64_t first, std::int64_t count, RowSide& side) co
     if (side.memory.empty()) {
         side.memory = Buffer<std::byte>(count / panel_rows * panel_bytes());
     }
-    Scratch packing(dataset_.dim(), keep_ ? 0 : depth_);
+    Scratch packing(dataset_.dim(), keep_ ? 0 : depth_, scorer_.format);
     Buffer<std::byte> passing(keep_ ? 0 : panel_bytes());
     std::byte* to = side.memory.data();
     side.panels = to;
@@ -296,7 +282,7 @@ void Operand::row_side(std::int64_t first, std::int64_t count, RowSide& side) co
         }
         std::int32_t sums[panel_rows] = {};
         for (std::int64_t at = 0; at < panel_bytes(); at += packing_block, to += packing_block) {
-            transpose_block(from + at, to);
+            kernels_.transpose(from + at, to);
             if (scorer_.offset != 0) take_offset(to, sums);
         }
         for (std::int64_t lane = 0; lane < panel_rows; ++lane) {

@@ -103,7 +103,7 @@ private:
     struct Scratch;
     template <typename OnRow>
     void pack_panel(std::int64_t first, Scratch& scratch, std::byte* panel, OnRow on_row) const;
-    void round_row(std::int64_t lane, Scratch& scratch) const;
+    void round_row(std::int64_t lane, double factor, Scratch& scratch) const;
     void take_offset(std::byte* block, std::int32_t* sums) const;
     void bound_row(std::int64_t position, Scratch& scratch);
 

@@ -195,6 +195,10 @@ void Walk::run_rows(const Task& task, int worker, Scratch& scratch, Visit visit)
     const std::int64_t rows = task.row_end - task.row_begin, stride = plan_.chunk_stride();
     if (scratch.scores.empty()) {
         scratch.scores = Buffer<float>(plan_.rows_per_block * stride);
+        for (std::int64_t row = 0; row < plan_.rows_per_block; ++row) {  // what lies between rows
+            float* end = scratch.scores.data() + row * stride + plan_.cols_per_chunk;
+            std::fill(end, end + stride - plan_.cols_per_chunk, 0.0f);
+        }
     }
     pairing_.row_operand->row_side(task.row_begin, plan_.rows_per_block, scratch.rows);
     for (std::int64_t begin = task.col_begin; begin < task.col_end; begin += plan_.cols_per_chunk) {

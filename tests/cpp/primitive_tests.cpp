@@ -468,6 +468,94 @@ void check_tally(Tally& tally, const KernelSet& kernels) {
     }
 }
 
+// Rows as compare's, all of whose columns are of one row: the scores of the others tell nothing.
+void check_contend(Tally& tally, const Scorer& scorer) {
+    Random random(5);
+    const bool codes = scorer.format == Format::int8;
+    constexpr float none = -std::numeric_limits<float>::infinity();
+    for (int repeat = 0; repeat < 600; ++repeat) {
+        const int count = repeat % 150 + 1, room = count + max_register;
+        std::vector<float> scores;
+        std::vector<std::int32_t> sums;
+        for (int i = 0; i < room; ++i) {  // beyond the end the best ones
+            sums.push_back(i < count ? static_cast<std::int32_t>(random.below(17) - 8) : 99);
+            scores.push_back(i < count ? Side::number(random) : 99.0f);
+        }
+        Side row(random, 1), cols(random, room);
+        const Sign sign = repeat % 2 == 0 ? Sign::nearest : Sign::farthest;
+        const float before = repeat % 3 == 0 ? none : 0.25f;
+        float floor = before, best = before;
+        std::vector<float> bounds;
+        for (int i = 0; i < count; ++i) {
+            const auto c = static_cast<std::size_t>(i);
+            const float score =
+                codes ? static_cast<float>(sums[c]) * cols.scale[c] * row.scale[0] : scores[c];
+            const float upper =
+                (sign == Sign::nearest ? score : 0.0f - score) - row.bias[0] - cols.bias[c];
+            bounds.push_back(upper);
+            best = std::max(best, upper - row.width[0] - cols.width[c]);
+        }
+        std::vector<std::int32_t> expected, places(static_cast<std::size_t>(count));
+        for (int i = 0; i < count; ++i) {
+            if (bounds[static_cast<std::size_t>(i)] >= best) expected.push_back(i);
+        }
+        std::vector<float> uppers(static_cast<std::size_t>(count + max_tile_cols));
+        const void* from = codes ? static_cast<const void*>(sums.data()) : scores.data();
+        const int found = scorer.contend(from, row.view(), cols.view(), sign, count, uppers.data(),
+                                         floor, places.data());
+        places.resize(static_cast<std::size_t>(found));
+        uppers.resize(bounds.size());
+        tally.check(floor == best && places == expected && uppers == bounds,
+                    "contend of " + std::to_string(count) + " scores: found " +
+                        std::to_string(found) + " and floor " + text(floor) + ", expected " +
+                        std::to_string(expected.size()) + " and " + text(best));
+    }
+}
+
+void check_transpose(Tally& tally, const KernelSet& kernels) {
+    std::vector<std::uint32_t> words(packing_block / sizeof(std::uint32_t)), out(words.size());
+    for (std::uint32_t i = 0; i < words.size(); ++i) words[i] = i;
+    kernels.transpose(words.data(), out.data());
+    bool right = true;
+    for (std::uint32_t r = 0; r < panel_rows; ++r) {
+        for (std::uint32_t j = 0; j < panel_rows; ++j) {
+            right = right && out[j * panel_rows + r] == words[r * panel_rows + j];
+        }
+    }
+    tally.check(right, "transpose");
+}
+
+// Codes of a row times a factor, beside std::nearbyint.
+void check_encode(Tally& tally, const KernelSet& kernels) {
+    Random random(6);
+    for (const std::int64_t dim : {1, 7, 8, 9, 64, 127}) {
+        for (const double factor : {1.0, 0.3, 0.0}) {
+            const auto length = static_cast<std::size_t>(padded(dim));
+            std::vector<double> row(length), scaled(length), rounded(length, -1.0);
+            double largest = 0.0;
+            for (std::int64_t k = 0; k < dim; ++k) {
+                const auto at = static_cast<std::size_t>(k);
+                row[at] = random.uniform() - 0.5;
+                scaled[at] = row[at] * factor;
+                largest = std::max(largest, std::abs(scaled[at]));
+            }
+            constexpr int levels = 63;
+            const float wanted = largest >= 1e-30 ? static_cast<float>(largest / levels) : 0.0f;
+            std::vector<std::int8_t> codes(length, 1);
+            const float scale = kernels.encode(row.data(), factor, dim, levels, 1e-30, codes.data(),
+                                               rounded.data());
+            bool right = scale == wanted && row == scaled;
+            const double inverse = wanted > 0.0f ? 1.0 / static_cast<double>(wanted) : 0.0;
+            for (std::size_t k = 0; k < length; ++k) {
+                const double code = std::nearbyint(scaled[k] * inverse);
+                right = right && static_cast<double>(codes[k]) == code &&
+                        rounded[k] == code * static_cast<double>(wanted);
+            }
+            tally.check(right, "encode of " + std::to_string(dim) + " elements");
+        }
+    }
+}
+
 }  // namespace
 
 void check_primitives(Tally& tally, const KernelSet& kernels) {
@@ -477,7 +565,10 @@ void check_primitives(Tally& tally, const KernelSet& kernels) {
     for (const Scorer* scorer : {&kernels.fine, &kernels.coarse}) {
         check_score(tally, *scorer);
         check_compare(tally, *scorer);
+        check_contend(tally, *scorer);
     }
+    check_transpose(tally, kernels);
+    check_encode(tally, kernels);
 }
 
 }  // namespace tripletmine

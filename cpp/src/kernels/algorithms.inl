@@ -2,10 +2,10 @@
 // anonymous namespace:
 //
 //   F32     a register of F32::width floats: load, store, broadcast, zero, from_int32,
-//           gather (table, I32), fma (a*b+c), add, sub, mul, min, max, sqrt, and the comparisons
-//           at_least / at_most, which give one bit a lane
+//           gather (table, I32), fma (a*b+c), add, sub, mul, min, max, sqrt, largest (of its
+//           lanes), and the comparisons at_least / at_most, which give one bit a lane
 //   F64x8   eight doubles (in one or more registers): load, zero, broadcast, add, sub, mul,
-//           max_magnitude, reduce
+//           max_magnitude, reduce, store_codes (integers, as int8)
 //   I32     a register of I32::width int32: load, store, fill, sequence (from a number on),
 //           truncate (of an F32), gather, sub, max, below_zero (one bit a lane), keep (the
 //           lanes of some bits, 0 in the others), increment_below (by 1 where a < b)
@@ -166,6 +166,69 @@ bool compare(const void* tile, const TileSide& rows, const TileSide& cols, Sign 
     return (banded ? far_banded : far)(tile, rows, cols, masks);
 }
 
+constexpr int word_bits = 64;
+
+// Taken off a register from place `beyond` on: nothing of its first lanes, everything of the last
+// `beyond` ones.
+constexpr float infinite = __builtin_inff();
+constexpr float none_beyond[2 * max_register] = {
+    0,        0,        0,        0,        0,        0,        0,        0,
+    0,        0,        0,        0,        0,        0,        0,        0,
+    infinite, infinite, infinite, infinite, infinite, infinite, infinite, infinite,
+    infinite, infinite, infinite, infinite, infinite, infinite, infinite, infinite};
+
+template <bool codes, bool farthest>
+int contend_as(const void* scores, const TileSide& row, const TileSide& cols, int count,
+               float* uppers, float& floor, std::int32_t* places) noexcept {
+    const F32 row_bias = F32::broadcast(row.bias), row_width = F32::broadcast(row.width);
+    F32 row_scale = F32::zero();
+    if constexpr (codes) row_scale = F32::broadcast(row.scale);
+    const auto lower_at = [&](int i) {
+        F32 score = F32::zero();
+        if constexpr (codes) {
+            score = F32::from_int32(static_cast<const std::int32_t*>(scores) + i);
+            score = mul(mul(score, F32::load(cols.scale + i)), row_scale);
+        } else {
+            score = F32::load(static_cast<const float*>(scores) + i);
+        }
+        if constexpr (farthest) score = sub(F32::zero(), score);
+        const F32 upper = sub(sub(score, row_bias), F32::load(cols.bias + i));
+        upper.store(uppers + i);
+        return sub(sub(upper, row_width), F32::load(cols.width + i));
+    };
+    F32 best = F32::broadcast(&floor), other = best;
+    int i = 0;
+    for (; i + 2 * F32::width <= count; i += 2 * F32::width) {
+        best = max(best, lower_at(i));
+        other = max(other, lower_at(i + F32::width));
+    }
+    for (; i < count; i += F32::width) {
+        const int beyond = i + F32::width > count ? i + F32::width - count : 0;
+        best = max(best,
+                   sub(lower_at(i), F32::load(none_beyond + max_register - F32::width + beyond)));
+    }
+    floor = largest(max(best, other));
+    int found = 0;
+    const F32 least = F32::broadcast(&floor);
+    for (i = 0; i < count; i += word_bits) {
+        std::uint64_t bits = 0;
+        for (int j = 0; j < word_bits; j += F32::width) {
+            bits |= at_least(F32::load(uppers + i + j), least) << j;
+        }
+        if (count - i < word_bits) bits &= (std::uint64_t{1} << (count - i)) - 1;
+        for (; bits != 0; bits &= bits - 1) places[found++] = i + __builtin_ctzll(bits);
+    }
+    return found;
+}
+
+template <bool codes>
+int contend(const void* scores, const TileSide& row, const TileSide& cols, Sign sign, int count,
+            float* uppers, float& floor, std::int32_t* places) noexcept {
+    return (sign == Sign::nearest
+                ? contend_as<codes, false>
+                : contend_as<codes, true>)(scores, row, cols, count, uppers, floor, places);
+}
+
 // Whole groups of eight straight from memory; the rest by way of a zeroed copy, which fills the
 // padding at the same time.
 template <int bytes, F64x8 widen8(const void*) noexcept>
@@ -230,6 +293,7 @@ void exact_sums(const double* x, const double* y, std::ptrdiff_t stride, int cou
                                               0,
                                               score_floats,
                                               compare<tile_rows, tile_cols, false>,
+                                              contend<false>,
                                               float_roundings,
                                               nullptr,
                                               nullptr};
@@ -243,6 +307,7 @@ void exact_sums(const double* x, const double* y, std::ptrdiff_t stride, int cou
                                                 code_offset,
                                                 score_codes,
                                                 compare<tile_rows, tile_cols, true>,
+                                                contend<true>,
                                                 code_roundings,
                                                 nullptr,
                                                 nullptr};
@@ -281,29 +346,47 @@ void exact_sums_float32(const double* x, const void* const* rows, int count, std
     }
 }
 
-float encode(const double* row, std::int64_t dim, int levels, double smallest, std::int8_t* codes,
-             double* rounded) noexcept {
+float encode(double* row, double factor, std::int64_t dim, int levels, double smallest,
+             std::int8_t* codes, double* rounded) noexcept {
     F64x8 most = F64x8::zero();
-    for (std::int64_t k = 0; k < dim; k += lanes) most = max_magnitude(most, F64x8::load(row + k));
+    for (std::int64_t k = 0; k < dim; k += lanes) {
+        const F64x8 scaled = mul(F64x8::load(row + k), F64x8::broadcast(factor));
+        scaled.store(row + k);
+        most = max_magnitude(most, scaled);
+    }
     double magnitudes[lanes], largest = 0.0;
     most.store(magnitudes);
     for (const double magnitude : magnitudes) largest = magnitude > largest ? magnitude : largest;
     const float scale = largest >= smallest ? static_cast<float>(largest / levels) : 0.0f;
     // Adding and taking off 1.5 * 2^52 rounds to the nearest integer.
-    const double factor = scale > 0.0f ? 1.0 / static_cast<double>(scale) : 0.0;
-    const F64x8 inverse = F64x8::broadcast(factor), shift = F64x8::broadcast(0x1.8p52);
+    const F64x8 inverse = F64x8::broadcast(scale > 0.0f ? 1.0 / static_cast<double>(scale) : 0.0);
+    const F64x8 shift = F64x8::broadcast(0x1.8p52);
     const F64x8 width = F64x8::broadcast(static_cast<double>(scale));
     for (std::int64_t k = 0; k < dim; k += lanes) {
         const F64x8 code = sub(add(mul(F64x8::load(row + k), inverse), shift), shift);
-        double integers[lanes];
-        code.store(integers);
-        const int count = dim - k < lanes ? static_cast<int>(dim - k) : static_cast<int>(lanes);
-        for (int i = 0; i < count; ++i) {
-            codes[k + i] = static_cast<std::int8_t>(static_cast<int>(integers[i]));
-        }
+        code.store_codes(codes + k);
         mul(code, width).store(rounded + k);
     }
     return scale;
+}
+
+// Every perfect shuffle of 256 words (the first half's and the second's by turns) rotates the bits
+// of their places by one: after four of them row and column have changed places.
+void transpose(const void* from, void* to) noexcept {
+    constexpr int words = panel_rows * panel_rows, half = words / 2;
+    std::uint32_t one[words], other[words];
+    __builtin_memcpy(one, from, sizeof one);
+    const auto shuffle = [](const std::uint32_t* in, std::uint32_t* out) {
+        for (int i = 0; i < half; ++i) {
+            out[2 * i] = in[i];
+            out[2 * i + 1] = in[half + i];
+        }
+    };
+    shuffle(one, other);
+    shuffle(other, one);
+    shuffle(one, other);
+    shuffle(other, one);
+    __builtin_memcpy(to, one, sizeof one);
 }
 
 // Of F32::width scores: g, and (g - origin) * per_score from 0 to `last`.
@@ -432,6 +515,7 @@ constexpr KernelSet make_kernel_set(const char* name, const Scorer& fine, const 
             exact_sums_float32<false>,
             exact_sums_float32<true>,
             encode,
+            transpose,
             sift,
             tally};
 }

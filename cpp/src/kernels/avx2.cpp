@@ -50,6 +50,11 @@ inline F32 fma(F32 a, F32 b, F32 c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
 inline F32 add(F32 a, F32 b) { return {_mm256_add_ps(a.v, b.v)}; }
 inline F32 mul(F32 a, F32 b) { return {_mm256_mul_ps(a.v, b.v)}; }
 inline F32 sub(F32 a, F32 b) { return {_mm256_sub_ps(a.v, b.v)}; }
+inline float largest(F32 a) {
+    const __m128 four = _mm_max_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
+    const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+}
 inline std::uint64_t lane_bits(__m256 mask) {
     return static_cast<std::uint64_t>(static_cast<unsigned>(_mm256_movemask_ps(mask)));
 }
@@ -81,6 +86,10 @@ struct F64x8 {
     void store(double* p) const {
         _mm256_storeu_pd(p, low);
         _mm256_storeu_pd(p + 4, high);
+    }
+    void store_codes(std::int8_t* p) const {
+        const __m128i eight = _mm_packs_epi32(_mm256_cvtpd_epi32(low), _mm256_cvtpd_epi32(high));
+        _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(eight, eight));
     }
 };
 inline F64x8 add(F64x8 a, F64x8 b) {

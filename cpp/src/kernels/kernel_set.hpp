@@ -84,6 +84,13 @@ struct Scorer {
     bool (*compare)(const void* tile, const TileSide& rows, const TileSide& cols, Sign sign,
                     bool banded, std::uint64_t* masks) noexcept;
 
+    // Of `count` scores of one row: writes their upper bounds, raises `floor` to the best lower
+    // bound, and writes the places, ascending, of those whose upper bound reaches it; returns how
+    // many. Reads (no NaN) up to max_register elements beyond the end, and writes up to as many
+    // uppers, of which it reads max_tile_cols beyond the end.
+    int (*contend)(const void* scores, const TileSide& row, const TileSide& cols, Sign sign,
+                   int count, float* uppers, float& floor, std::int32_t* places) noexcept;
+
     // How many roundings the product of element k passes through on its way into the score of rows
     // of `dim` elements, at most (int8: none before the score).
     int (*roundings)(std::int64_t dim, std::int64_t k) noexcept;
@@ -145,11 +152,15 @@ struct KernelSet {
     void (*exact_squares_float32)(const double* x, const void* const* rows, int count,
                                   std::int64_t dim, double* out) noexcept;
 
-    // Codes of a row, rounded to the nearest: rounded[k] = code * scale, for the float32 `scale`
-    // that brings the largest magnitude to `levels`. Without one of at least `smallest` all are 0,
-    // and so is the scale, which is returned. Reads and writes padded(dim) elements.
-    float (*encode)(const double* row, std::int64_t dim, int levels, double smallest,
+    // Multiplies a row by `factor`, and writes its codes, rounded to the nearest: rounded[k] = code
+    // * scale, for the float32 `scale` that brings the largest magnitude to `levels`. Without one
+    // of at least `smallest` all are 0, and so is the scale, which is returned. Reads and writes
+    // padded(dim) elements.
+    float (*encode)(double* row, double factor, std::int64_t dim, int levels, double smallest,
                     std::int8_t* codes, double* rounded) noexcept;
+
+    // A block of the packing from row side to column side, and back.
+    void (*transpose)(const void* from, void* to) noexcept;
 
     // Both read `scores` and `bias` in whole registers: up to max_register elements beyond the end.
     // The places i < count, ascending, with g_i >= limits[its bucket]; returns how many.

@@ -55,6 +55,7 @@ inline F32 fma(F32 a, F32 b, F32 c) { return {vfmaq_f32(c.v, a.v, b.v)}; }
 inline F32 add(F32 a, F32 b) { return {vaddq_f32(a.v, b.v)}; }
 inline F32 mul(F32 a, F32 b) { return {vmulq_f32(a.v, b.v)}; }
 inline F32 sub(F32 a, F32 b) { return {vsubq_f32(a.v, b.v)}; }
+inline float largest(F32 a) { return vmaxvq_f32(a.v); }
 inline std::uint64_t lane_bits(uint32x4_t mask) {
     const uint32x4_t weights = {1, 2, 4, 8};
     return vaddvq_u32(vandq_u32(mask, weights));
@@ -88,6 +89,11 @@ struct F64x8 {
     }
     void store(double* p) const {
         for (int i = 0; i < 4; ++i) vst1q_f64(p + 2 * i, v[i]);
+    }
+    void store_codes(std::int8_t* p) const {
+        double integers[8];
+        store(integers);
+        for (int i = 0; i < 8; ++i) p[i] = static_cast<std::int8_t>(integers[i]);
     }
 };
 inline F64x8 add(F64x8 a, F64x8 b) {

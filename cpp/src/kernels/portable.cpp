@@ -64,6 +64,11 @@ inline F32 fma(F32 a, F32 b, F32 c) { return {a.v * b.v + c.v}; }
 inline F32 add(F32 a, F32 b) { return {a.v + b.v}; }
 inline F32 mul(F32 a, F32 b) { return {a.v * b.v}; }
 inline F32 sub(F32 a, F32 b) { return {a.v - b.v}; }
+inline float largest(F32 a) {
+    float most = a.v[0];
+    for (int i = 1; i < 4; ++i) most = a.v[i] > most ? a.v[i] : most;
+    return most;
+}
 inline std::uint64_t at_least(F32 a, F32 b) {
     const auto mask = a.v >= b.v;
     return static_cast<std::uint64_t>((mask[0] & 1) | (mask[1] & 2) | (mask[2] & 4) |
@@ -106,6 +111,9 @@ struct F64x8 {
     }
     void store(double* p) const {
         for (int i = 0; i < 8; ++i) p[i] = v[i];
+    }
+    void store_codes(std::int8_t* p) const {
+        for (int i = 0; i < 8; ++i) p[i] = static_cast<std::int8_t>(v[i]);
     }
 };
 inline F64x8 add(F64x8 a, F64x8 b) {
