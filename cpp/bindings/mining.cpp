@@ -87,7 +87,13 @@ private:
                 to_numpy(std::move(mined.negatives)), to_numpy(std::move(mined.d_ap)),
                 to_numpy(std::move(mined.d_an)), to_numpy(std::move(mined.fell_back)));
         }
-        return py::make_tuple(mined.count, arrays, to_dict(mined.report));
+        const Report& report = mined.report;  // in the order of MiningReport: quicker than names
+        return py::make_tuple(mined.count, arrays,
+                              py::make_tuple(report.anchors, report.anchors_without_positive,
+                                             report.anchors_without_negative, report.fell_back,
+                                             mined.count, report.zero_rows, report.pairs_considered,
+                                             report.pairs_decided, report.seconds, report.threads,
+                                             std::string(report.instruction_set), report.plan));
     }
 
     py::array embeddings_;

@@ -114,4 +114,5 @@ groups, ref_groups, anchors, seed, n_threads, progress
 
 def _blocks(mining: _core.Mining) -> Iterator[Triplets]:
     while (found := mining.next()) is not None:
-        yield from_core(*found)
+        _, columns, report = found
+        yield from_core(columns, report)

@@ -12,6 +12,8 @@ _Progress = Callable[[int, int], object] | None
 
 _Columns = tuple[_Int64s, _Int64s, _Int64s, _Float64s, _Float64s, _Bytes]
 
+_Report = tuple[int, int, int, int, int, int, int, int, float, int, str, str]  # MiningReport's
+
 class Mining:
     def __init__(
         self,
@@ -39,9 +41,9 @@ class Mining:
         isa: str,
         packing_budget: int,
     ) -> None: ...
-    def all(self) -> tuple[int, _Columns | None, dict[str, Any]]: ...
+    def all(self) -> tuple[int, _Columns | None, _Report]: ...
     def start(self) -> None: ...
-    def next(self) -> tuple[int, _Columns, dict[str, Any]] | None: ...
+    def next(self) -> tuple[int, _Columns, _Report] | None: ...
 
 def mine_negatives(
     *,

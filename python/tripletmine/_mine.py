@@ -252,23 +252,17 @@ def _check_selection(arguments: MineArguments) -> None:
         )
 
 
-def from_core(count: int, columns: Any, report: dict[str, Any]) -> Triplets:
+def from_core(columns: Any, report: Any) -> Triplets:
     """Return the core's answer as a result."""
     anchors, positives, negatives, d_ap, d_an, fell_back = columns
     return Triplets(
-        anchors=anchors,
-        positives=positives,
-        negatives=negatives,
-        d_ap=d_ap,
-        d_an=d_an,
-        fell_back=fell_back.view(np.bool_),
-        report=MiningReport(triplets=count, **report),
+        anchors, positives, negatives, d_ap, d_an, fell_back.view(np.bool_), MiningReport(*report)
     )
 
 
 def _call_core(arguments: MineArguments, limit: int) -> tuple[int, Triplets | None]:
     count, columns, report = core_call(arguments, limit).all()
-    return count, None if columns is None else from_core(count, columns, report)
+    return count, None if columns is None else from_core(columns, report)
 
 
 def _checked(count: int, limit: int, triplets: Triplets | None) -> Triplets:
