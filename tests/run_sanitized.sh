@@ -25,6 +25,8 @@ ubsan="$(runtime libubsan.so)"
 # sanitizer, not the end of the process: tests ask for it.
 export ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1
 export UBSAN_OPTIONS=print_stacktrace=1
+# Many short calls: threads that wait must not spin while others have work.
+export OMP_WAIT_POLICY=passive
 
 cmake -S . -B build/sanitized-tests \
   -DTRIPLETMINE_SANITIZE=ON -DTRIPLETMINE_TESTS=ON -DTRIPLETMINE_PYTHON=OFF

@@ -38,7 +38,9 @@ public:
         : team_(team),
           kernels_(kernels),
           pairing_(pairing),
-          walk_(team, pairing, relation, plan_blocks(pairing, cols_at_once, team.size())) {}
+          walk_(team, pairing, relation, plan_blocks(pairing, cols_at_once, team.size())) {
+        walk_.announce();
+    }
 
     // Visits every pair of the relation; returns how many were decided in float64.
     std::int64_t run(const Open& open, const Close& close) {

@@ -34,6 +34,7 @@ RowSweep::RowSweep(Team& team, const KernelSet& kernels, Pack pack, const Filter
       walk_(team, pairing_, questions.size() == 1 ? questions[0].relation : Relation::any,
             plan_blocks(pairing_, pairing_.col_operand->padded_size(), team.size())),
       blocks_(walk_.tasks().size()) {
+    walk_.announce();
     const Dataset& rows = *pairing_.rows;
     classes_.resize(static_cast<std::size_t>(rows.labelled() ? rows.size() : 0));
     for (std::int64_t p = 0; p < static_cast<std::int64_t>(classes_.size()); ++p) {

@@ -28,6 +28,7 @@
 
 #include "exact.hpp"
 #include "metric.hpp"
+#include "seeds.hpp"
 #include "select/ranked.hpp"
 #include "walk.hpp"
 
@@ -65,7 +66,15 @@ public:
         const std::int64_t rows = pairing_.rows->size();
         floors_ = std::make_unique<std::atomic<float>[]>(static_cast<std::size_t>(rows));
         locks_ = std::make_unique<std::atomic_flag[]>(static_cast<std::size_t>(rows));
-        for (std::int64_t p = 0; p < rows; ++p) floors_[p].store(selector.floor(p));
+        const std::vector<float> seeds =
+            banded_ || pairing_.rows->size() == 0 || !selector.unlimited()
+                ? std::vector<float>()
+                : seed_floors(team, pairing_, relation, Selector::sign, selector.most());
+        for (std::int64_t p = 0; p < rows; ++p) {
+            floors_[p].store(seeds.empty() ? selector.floor(p)
+                                           : seeds[static_cast<std::size_t>(p)]);
+        }
+        walk_.announce();
         if (banded_) {
             for (std::int64_t p = 0; p < rows; ++p) ceilings_.push_back(selector.ceiling(p));
         }
@@ -410,7 +419,9 @@ void Sweep<Selector>::change(std::int64_t row, Change change) {
         std::this_thread::yield();
     }
     change();
-    floors_[row].store(selector_.floor(row), std::memory_order_relaxed);
+    // What is known from elsewhere may be more.
+    floors_[row].store(std::max(floors_[row].load(std::memory_order_relaxed), selector_.floor(row)),
+                       std::memory_order_relaxed);
     locks_[row].clear(std::memory_order_release);
 }
 

@@ -84,8 +84,14 @@ void Walk::plan_tasks() {
         for (std::int64_t c = cols.begin; c < cols.end; c += plan_.cols_per_task) {
             const std::int64_t last = std::min(cols.end, c + plan_.cols_per_task);
             tasks_.push_back({begin, end, c, last});
-            team_.expect(static_cast<double>((end - begin) * (last - c)));
         }
+    }
+}
+
+void Walk::announce() const {
+    for (const Task& task : tasks_) {
+        team_.expect(
+            static_cast<double>((task.row_end - task.row_begin) * (task.col_end - task.col_begin)));
     }
 }
 

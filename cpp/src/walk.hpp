@@ -100,6 +100,8 @@ public:
     Walk(Team& team, const Pairing& pairing, Relation relation, const WalkPlan& plan);
 
     const std::vector<Task>& tasks() const { return tasks_; }
+    // Tells the team how many pairs are to come.
+    void announce() const;
 
     // The same walk on the same rows, packed for another scorer.
     void score_with(const Pairing& pairing) { pairing_ = pairing; }

@@ -11,6 +11,7 @@
 #include "dataset.hpp"
 #include "exact.hpp"
 #include "operand.hpp"
+#include "seeds.hpp"
 #include "support.hpp"
 #include "walk.hpp"
 
@@ -141,6 +142,61 @@ void check_rows(Tally& tally, const KernelSet& kernels, const Scorer& scorer, co
     });
 }
 
+// Every seed is reached by as many candidates of the row as are wanted; and seeds are worth having.
+void check_seeds(Tally& tally, const KernelSet& kernels, Metric metric, bool labelled, Sign sign,
+                 std::int64_t k) {
+    constexpr std::int64_t count = 9300, dim = 7, classes = 60;
+    Random random(19);
+    const Rows centres = make_rows("centres", classes, dim, [&](std::int64_t, std::int64_t) {
+        return 2.0 * random.uniform();
+    });
+    const Rows rows = make_rows("rows", count, dim, [&](std::int64_t i, std::int64_t c) {
+        return centres.values[static_cast<std::size_t>(i % classes * dim + c)] + random.uniform();
+    });
+    std::vector<std::int64_t> labels, groups;
+    for (std::int64_t i = 0; i < count; ++i) {
+        labels.push_back(i % classes);
+        groups.push_back(random.below(300));
+    }
+    Population population = rows.population();
+    if (labelled) {
+        population.labels = labels;
+        population.groups = groups;
+    }
+    run_team(1, nullptr, [&](Team& team) {
+        Dataset dataset(population, std::nullopt, kernels);
+        dataset.measure(team);
+        const ScoreSpace space = score_space(metric, dataset.largest_norm2());
+        const Operand operand(team, dataset, kernels, kernels.coarse, space, true);
+        const Pairing pairing{&dataset, &dataset, &operand, &operand, true, true, metric};
+        const Relation relation = labelled ? Relation::negatives : Relation::any;
+        const std::vector<float> seeds = seed_floors(team, pairing, relation, sign, k);
+        const std::string what = "seeds of metric " + std::to_string(static_cast<int>(metric)) +
+                                 (labelled ? ", negatives, " : ", any, ") +
+                                 (sign == Sign::nearest ? "nearest " : "farthest ") +
+                                 std::to_string(k);
+        if (static_cast<std::int64_t>(seeds.size()) != count) {
+            return tally.check(false, what + ": there are none");
+        }
+        ExactDistance exact(dataset, dataset, kernels, metric);
+        std::int64_t wrong = 0, known = 0, reached_in_all = 0, looked_at = 0;
+        for (std::int64_t p = 0; p < count; p += 97, ++looked_at) {
+            std::int64_t reached = 0;
+            for (std::int64_t q = 0; q < count; ++q) {
+                if (p == q || (labelled && dataset.label(p) == dataset.label(q))) continue;
+                if (dataset.same_group(p, dataset, q)) continue;
+                reached += space.ceiling(sign, exact(p, q)) >= seeds[static_cast<std::size_t>(p)];
+            }
+            wrong += reached < k;
+            known += std::isfinite(seeds[static_cast<std::size_t>(p)]);
+            reached_in_all += reached;
+        }
+        tally.check(wrong == 0, what + ": " + std::to_string(wrong) + " are wrong");
+        tally.check(known == looked_at && reached_in_all < count / 10 * looked_at,
+                    what + ": they exclude little");
+    });
+}
+
 }  // namespace
 
 void check_bounds(Tally& tally, const KernelSet& kernels) {
@@ -149,6 +205,13 @@ void check_bounds(Tally& tally, const KernelSet& kernels) {
              {Metric::cosine, Metric::dot, Metric::euclidean, Metric::sqeuclidean}) {
             check_rows(tally, kernels, kernels.fine, rows, metric);
             check_rows(tally, kernels, kernels.coarse, rows, metric);
+        }
+    }
+    for (const Metric metric : {Metric::cosine, Metric::sqeuclidean}) {
+        for (const Sign sign : {Sign::nearest, Sign::farthest}) {
+            check_seeds(tally, kernels, metric, true, sign, 1);
+            check_seeds(tally, kernels, metric, true, sign, 10);
+            check_seeds(tally, kernels, metric, false, sign, 3);
         }
     }
 }

@@ -1,0 +1,193 @@
+#include "seeds.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <limits>
+
+namespace tripletmine {
+namespace {
+
+constexpr std::int64_t block_cols = tile_granule;
+constexpr std::int64_t blocks_for_each = 4;
+constexpr std::int64_t seeds = blocks_for_each * block_cols;  // candidates that a row meets
+// Where these are more of all candidates than one in so many, they cost more than they save.
+constexpr std::int64_t least_share = 12;
+// The best of each group of candidates is a seed: with two groups for each one wanted, the k-th of
+// them is nearly the k-th of all. A group fills a register.
+constexpr std::int64_t groups_for_each = 2, smallest_group = max_register;
+
+// The means of the blocks of rows, as they are scored but for one factor.
+class Means {
+public:
+    Means(Team& team, const Dataset& dataset, Metric metric, std::int64_t block_rows)
+        : dim_(static_cast<std::size_t>(dataset.dim())),
+          count_((dataset.size() + block_rows - 1) / block_rows),
+          means_(static_cast<std::size_t>(count_) * dim_),
+          halves_(static_cast<std::size_t>(count_)) {
+        team.for_each(count_, [&](std::int64_t block, int worker) {
+            team.poll(worker);
+            std::vector<double> row(static_cast<std::size_t>(padded(dataset.dim()))), sum(dim_);
+            const std::int64_t begin = block * block_rows;
+            const std::int64_t end = std::min(dataset.size(), begin + block_rows);
+            for (std::int64_t position = begin; position < end; ++position) {
+                dataset.widen(position, row.data());
+                const double norm2 = dataset.norm2(position);
+                double factor = 1.0 / static_cast<double>(end - begin);
+                if (metric == Metric::cosine) factor *= norm2 > 0.0 ? 1.0 / std::sqrt(norm2) : 0.0;
+                for (std::size_t k = 0; k < dim_; ++k) sum[k] += factor * row[k];
+                if (from_differences(metric))
+                    halves_[block] += 0.5 * norm2 / static_cast<double>(end - begin);
+            }
+            for (std::size_t k = 0; k < dim_; ++k) {
+                means_[static_cast<std::size_t>(block) * dim_ + k] = static_cast<float>(sum[k]);
+            }
+        });
+    }
+
+    std::int64_t count() const { return count_; }
+
+    // Grows with the average score of a row of that block with a row of the other's.
+    double score(std::int64_t block, const Means& other, std::int64_t other_block) const {
+        const float* x = means_.data() + static_cast<std::size_t>(block) * dim_;
+        const float* y = other.means_.data() + static_cast<std::size_t>(other_block) * dim_;
+        constexpr std::size_t lanes_at_once = 16;
+        float sums[lanes_at_once] = {};
+        std::size_t k = 0;
+        for (; k + lanes_at_once <= dim_; k += lanes_at_once) {
+            for (std::size_t i = 0; i < lanes_at_once; ++i) sums[i] += x[k + i] * y[k + i];
+        }
+        double sum = 0.0;
+        for (const float part : sums) sum += static_cast<double>(part);
+        for (; k < dim_; ++k) sum += static_cast<double>(x[k]) * static_cast<double>(y[k]);
+        return sum - other.halves_[static_cast<std::size_t>(other_block)];
+    }
+
+private:
+    std::size_t dim_;
+    std::int64_t count_;
+    std::vector<float> means_;
+    std::vector<double> halves_;  // of the mean squared norm, where distances come from differences
+};
+
+// The seeds of the rows of one block.
+class Seeds {
+public:
+    Seeds(const Pairing& pairing, Relation relation, Sign sign, std::int64_t k, std::int64_t rows)
+        : pairing_(pairing),
+          may_meet_itself_(pairing.self_join && relation == Relation::any),
+          sign_(sign),
+          k_(k),
+          group_(std::max(smallest_group,
+                          seeds / (groups_for_each * k) / smallest_group * smallest_group)),
+          best_(static_cast<std::size_t>(rows)),
+          uppers_(static_cast<std::size_t>(group_ + max_tile_cols)),
+          places_(static_cast<std::size_t>(group_)) {}
+
+    void begin() {
+        for (std::vector<float>& best : best_) best.clear();
+    }
+
+    // Takes the scores of a row, at this place of the block, with a run of columns.
+    void take(std::int64_t row, std::size_t place, const Interval& cols, const float* scores) {
+        for (std::int64_t begin = cols.begin; begin < cols.end; begin += group_) {
+            const std::int64_t end = std::min(cols.end, begin + group_);
+            if (may_meet_itself_ && is_among(row, {begin, end})) continue;
+            float best = -std::numeric_limits<float>::infinity();
+            pairing_.scorer().contend(scores + begin - cols.begin,
+                                      pairing_.row_operand->side(sign_, row, nullptr, nullptr),
+                                      pairing_.col_operand->side(sign_, begin, nullptr, nullptr),
+                                      sign_, static_cast<int>(end - begin), uppers_.data(), best,
+                                      places_.data());
+            best_[place].push_back(best);
+        }
+    }
+
+    float floor(std::size_t place) {
+        std::vector<float>& best = best_[place];
+        if (static_cast<std::int64_t>(best.size()) < k_) {
+            return -std::numeric_limits<float>::infinity();
+        }
+        std::nth_element(best.begin(), best.begin() + (k_ - 1), best.end(), std::greater<>());
+        return best[static_cast<std::size_t>(k_ - 1)];
+    }
+
+private:
+    bool is_among(std::int64_t row, const Interval& cols) const {
+        for (std::int64_t col = cols.begin; col < cols.end; ++col) {
+            if (pairing_.cols->row(col) == pairing_.rows->row(row)) return true;
+        }
+        return false;
+    }
+
+    const Pairing& pairing_;
+    bool may_meet_itself_;
+    Sign sign_;
+    std::int64_t k_, group_;
+    std::vector<std::vector<float>> best_;  // of each group that a row has met
+    std::vector<float> uppers_;
+    std::vector<std::int32_t> places_;
+};
+
+}  // namespace
+
+std::vector<float> seed_floors(Team& team, Pairing pairing, Relation relation, Sign sign,
+                               std::int64_t k) {
+    const Dataset &rows = *pairing.rows, &cols = *pairing.cols;
+    if (k == 0 || k * smallest_group * groups_for_each > seeds) return {};
+    if (relation == Relation::positives || cols.size() < least_share * seeds) return {};
+    pairing.symmetric = false;
+    const WalkPlan plan = plan_blocks(pairing, block_cols, team.size());
+    Walk walk(team, pairing, relation, plan);
+    const Means row_means(team, rows, pairing.metric, plan.rows_per_block);
+    const Means col_means(team, cols, pairing.metric, block_cols);
+
+    struct Worker {
+        Walk::Scratch walk;
+        std::vector<std::pair<double, std::int64_t>> order;
+    };
+    std::vector<Worker> workers(static_cast<std::size_t>(team.size()));
+    std::vector<Seeds> found(workers.size(),
+                             Seeds(pairing, relation, sign, k, plan.rows_per_block));
+    std::vector<float> floors(static_cast<std::size_t>(rows.size()));
+    team.expect(static_cast<double>(rows.size() * seeds));
+    team.for_each(row_means.count(), [&](std::int64_t block, int id) {
+        Worker& worker = workers[static_cast<std::size_t>(id)];
+        Seeds& own = found[static_cast<std::size_t>(id)];
+        const std::int64_t begin = block * plan.rows_per_block;
+        const std::int64_t end = std::min(rows.size(), begin + plan.rows_per_block);
+        // Columns of the rows' own classes are no negatives.
+        Interval left_out{0, 0};
+        if (relation == Relation::negatives) {
+            left_out = {cols.class_of(rows.label(begin)).begin,
+                        cols.class_of(rows.label(end - 1)).end};
+        }
+        worker.order.clear();
+        for (std::int64_t b = 0; b < col_means.count(); ++b) {
+            const Interval those{b * block_cols, std::min(cols.size(), (b + 1) * block_cols)};
+            if (those.begin < left_out.end && those.end > left_out.begin) continue;
+            const double score = row_means.score(block, col_means, b);
+            worker.order.emplace_back(sign == Sign::nearest ? -score : score, b);
+        }
+        const auto chosen = std::min<std::size_t>(worker.order.size(), blocks_for_each);
+        std::partial_sort(worker.order.begin(),
+                          worker.order.begin() + static_cast<std::ptrdiff_t>(chosen),
+                          worker.order.end());
+        own.begin();
+        for (std::size_t i = 0; i < chosen; ++i) {
+            const std::int64_t first = worker.order[i].second * block_cols;
+            walk.run_rows({begin, end, first, std::min(cols.size(), first + block_cols)}, id,
+                          worker.walk,
+                          [&](std::int64_t row, const Interval& run, const float* scores) {
+                              own.take(row, static_cast<std::size_t>(row - begin), run, scores);
+                          });
+        }
+        for (std::int64_t row = begin; row < end; ++row) {
+            floors[static_cast<std::size_t>(row)] =
+                own.floor(static_cast<std::size_t>(row - begin));
+        }
+    });
+    return floors;
+}
+
+}  // namespace tripletmine
