@@ -55,12 +55,8 @@ calls = {{
     "listing": lambda: [None for _ in tripletmine.mine_blocks(
         x[:6000], labels[:6000], pos_strategy="all", neg_strategy="all", n_threads={n_threads})],
     "nearest": lambda: tripletmine.nearest(x, n_threads={n_threads}),
-    "pairwise": lambda: tripletmine.pairwise_distances(
-        x, out=np.lib.format.open_memmap("d.npy", "w+", np.float32, (60_000, 60_000)),
-        n_threads={n_threads}),
+    "pairwise": lambda: tripletmine.pairwise_distances(x, x[:4000], n_threads={n_threads}),
 }}
-import tempfile
-os.chdir(tempfile.mkdtemp())
 for name, call in calls.items():
     sent = []
     def interrupt():
@@ -73,8 +69,6 @@ for name, call in calls.items():
     except KeyboardInterrupt:
         delay = time.perf_counter() - sent[0]
         print(name, "ok" if delay < 0.5 else delay)
-    if os.path.exists("d.npy"):
-        os.remove("d.npy")
 """,
         TRIPLETMINE_ISA="portable",  # slow enough to be met at work
     )
