@@ -21,9 +21,11 @@ runtime() {
 asan="$(runtime libasan.so)"
 ubsan="$(runtime libubsan.so)"
 
-# CPython itself leaks at exit; and what is too large gets a null pointer, as it does without the
-# sanitizer, not the end of the process: tests ask for it.
-export ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1
+# CPython itself leaks at exit. What is too large gets a null pointer, as it does without the
+# sanitizer, not the end of the process: tests ask for it. And so little of what was freed is kept
+# from use that tests of memory do not measure it.
+asan_options=allocator_may_return_null=1:quarantine_size_mb=1:thread_local_quarantine_size_kb=64
+export ASAN_OPTIONS="detect_leaks=0:$asan_options"
 export UBSAN_OPTIONS=print_stacktrace=1
 # Many short calls: threads that wait must not spin while others have work.
 export OMP_WAIT_POLICY=passive
