@@ -138,7 +138,9 @@ FilterPlan Join::plan_filter() const {
     if (rows_->dim() > longest_coded || name == "fine") return {Precision::fine, false};
     if (name == "coarse") return {Precision::coarse, false};
     const bool coarse = rows_->dim() >= kernels_.coarse_pays_from;
-    return {coarse ? Precision::coarse : Precision::fine, true};
+    constexpr double survivor_cost = 20.0;  // ns: examined, remembered, perhaps decided
+    return {coarse ? Precision::coarse : Precision::fine, true,
+            static_cast<double>(rows_->dim()) * kernels_.coarse_saves / survivor_cost};
 }
 
 void Join::note_use(std::string_view filter) {

@@ -40,7 +40,8 @@ enum class Precision : std::uint8_t { coarse, fine };
 // How a sweep filters: plain data, decided before it begins but for the change of mind.
 struct FilterPlan {
     Precision precision = Precision::fine;
-    bool may_change = false;  // from coarse to fine, if the first tasks let too many pairs through
+    bool may_change = false;  // from coarse to fine, if the first tasks let too many pairs through:
+    double most_survivors = 1.0;  // this part of them
 };
 
 template <typename Selector>
@@ -103,8 +104,6 @@ private:
     };
 
     static constexpr std::size_t pairs_per_task = 1024;
-    // Where more of the pairs survive, fine scores are cheaper than what coarse ones leave to do.
-    static constexpr double most_survivors = 0.1;
 
     // A few pairs for each candidate of the answer, within some megabytes.
     static std::size_t room_for_undecided(std::int64_t candidates) {
@@ -173,7 +172,7 @@ std::int64_t Sweep<Selector>::run() {
             survivors += static_cast<double>(worker.survivors);
             pairs += static_cast<double>(worker.pairs);
         }
-        if (begin < tasks && survivors > most_survivors * pairs) {
+        if (begin < tasks && survivors > plan_.most_survivors * pairs) {
             precision_ = Precision::fine;
             pairing_ = pack_(precision_);
             walk_.score_with(pairing_);

@@ -501,11 +501,12 @@ int tally(const float* scores, const float* bias, int count, const SlotTable& ta
 }
 
 constexpr KernelSet make_kernel_set(const char* name, const Scorer& fine, const Scorer& coarse,
-                                    int coarse_pays_from) {
+                                    int coarse_pays_from, double coarse_saves) {
     return {name,
             fine,
             coarse,
             coarse_pays_from,
+            coarse_saves,
             widen<2, widen8_float16>,
             widen<2, widen8_bfloat16>,
             widen<4, widen8_float32>,

@@ -236,6 +236,7 @@ constexpr Scorer coarse_tiles{Format::int8,
 }  // namespace
 
 extern const KernelSet kernel_set_amx;
-constinit const KernelSet kernel_set_amx = make_kernel_set("amx", fine_tiles, coarse_tiles, 32);
+constinit const KernelSet kernel_set_amx =
+    make_kernel_set("amx", fine_tiles, coarse_tiles, 32, 0.0017);
 
 }  // namespace tripletmine

@@ -150,6 +150,7 @@ inline F64x8 widen8_bfloat16(const void* p) noexcept {
 #include "kernels/algorithms.inl"
 
 extern const KernelSet kernel_set_avx2;
-constinit const KernelSet kernel_set_avx2 = make_kernel_set("avx2", fine_scorer, coarse_scorer, 64);
+constinit const KernelSet kernel_set_avx2 =
+    make_kernel_set("avx2", fine_scorer, coarse_scorer, 64, 0.0115);
 
 }  // namespace tripletmine

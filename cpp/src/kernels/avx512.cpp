@@ -21,6 +21,6 @@ inline I32 add_products(I32 sums, Codes col, Codes row, Codes next_col, Codes ne
 
 extern const KernelSet kernel_set_avx512;
 constinit const KernelSet kernel_set_avx512 =
-    make_kernel_set("avx512", fine_scorer, coarse_scorer, 48);
+    make_kernel_set("avx512", fine_scorer, coarse_scorer, 48, 0.004);
 
 }  // namespace tripletmine

@@ -133,6 +133,9 @@ struct KernelSet {
     Scorer fine, coarse;
     // From this many elements a row on, coarse scores are worth their packing.
     int coarse_pays_from;
+    // How many nanoseconds an element they save, about: what both scorers take, on one core, in the
+    // kernel benchmark. Fine scores are better where the survivors of the coarse ones cost more.
+    double coarse_saves;
 
     // The exact values of `dim` elements as float64, followed by zeros up to padded(dim).
     void (*widen_float16)(const void* from, std::int64_t dim, double* to) noexcept;
