@@ -11,16 +11,22 @@ namespace {
 constexpr std::int64_t block_cols = tile_granule;
 constexpr std::int64_t blocks_for_each = 4;
 constexpr std::int64_t seeds = blocks_for_each * block_cols;  // candidates that a row meets
-// Where these are more of all candidates than one in so many, they cost more than they save.
+// Where these are more of all candidates than one in so many, they cost more than they save; and
+// where there are fewer rows than this makes columns, the means of the columns do.
 constexpr std::int64_t least_share = 12;
+// A mean is that of every fourth row.
+constexpr std::int64_t one_in = 4;
 // The best of each group of candidates is a seed: with two groups for each one wanted, the k-th of
 // them is nearly the k-th of all. A group fills a register.
 constexpr std::int64_t groups_for_each = 2, smallest_group = max_register;
 
-// The means of the blocks of rows, as they are scored but for one factor.
+// The means of the blocks of rows, as they are scored but for one factor; a part of the rows tells
+// them well enough.
 class Means {
 public:
-    Means(Team& team, const Dataset& dataset, Metric metric, std::int64_t block_rows)
+    // `largest_norm2`: of any row; no product of means overflows.
+    Means(Team& team, const Dataset& dataset, Metric metric, std::int64_t block_rows,
+          double largest_norm2)
         : dim_(static_cast<std::size_t>(dataset.dim())),
           count_((dataset.size() + block_rows - 1) / block_rows),
           means_(static_cast<std::size_t>(count_) * dim_),
@@ -30,18 +36,20 @@ public:
             std::vector<double> row(static_cast<std::size_t>(padded(dataset.dim()))), sum(dim_);
             const std::int64_t begin = block * block_rows;
             const std::int64_t end = std::min(dataset.size(), begin + block_rows);
-            for (std::int64_t position = begin; position < end; ++position) {
+            double taken = 0.0, norms2 = 0.0;
+            for (std::int64_t position = begin; position < end; position += one_in, ++taken) {
                 dataset.widen(position, row.data());
                 const double norm2 = dataset.norm2(position);
-                double factor = 1.0 / static_cast<double>(end - begin);
-                if (metric == Metric::cosine) factor *= norm2 > 0.0 ? 1.0 / std::sqrt(norm2) : 0.0;
+                const double one = metric == Metric::cosine ? norm2 : largest_norm2;
+                const double factor = one > 0.0 ? 1.0 / std::sqrt(one) : 0.0;
                 for (std::size_t k = 0; k < dim_; ++k) sum[k] += factor * row[k];
-                if (from_differences(metric))
-                    halves_[block] += 0.5 * norm2 / static_cast<double>(end - begin);
+                norms2 += one > 0.0 ? norm2 / one : 0.0;
             }
             for (std::size_t k = 0; k < dim_; ++k) {
-                means_[static_cast<std::size_t>(block) * dim_ + k] = static_cast<float>(sum[k]);
+                means_[static_cast<std::size_t>(block) * dim_ + k] =
+                    static_cast<float>(sum[k] / taken);
             }
+            if (from_differences(metric)) halves_[block] = 0.5 * norms2 / taken;
         });
     }
 
@@ -135,12 +143,16 @@ std::vector<float> seed_floors(Team& team, Pairing pairing, Relation relation, S
                                std::int64_t k) {
     const Dataset &rows = *pairing.rows, &cols = *pairing.cols;
     if (k == 0 || k * smallest_group * groups_for_each > seeds) return {};
-    if (relation == Relation::positives || cols.size() < least_share * seeds) return {};
+    if (relation == Relation::positives ||
+        std::min(rows.size(), cols.size()) < least_share * seeds) {
+        return {};
+    }
     pairing.symmetric = false;
     const WalkPlan plan = plan_blocks(pairing, block_cols, team.size());
     Walk walk(team, pairing, relation, plan);
-    const Means row_means(team, rows, pairing.metric, plan.rows_per_block);
-    const Means col_means(team, cols, pairing.metric, block_cols);
+    const double largest_norm2 = std::max(rows.largest_norm2(), cols.largest_norm2());
+    const Means row_means(team, rows, pairing.metric, plan.rows_per_block, largest_norm2);
+    const Means col_means(team, cols, pairing.metric, block_cols, largest_norm2);
 
     struct Worker {
         Walk::Scratch walk;
