@@ -276,18 +276,6 @@ Reached reached(Team& team, const KernelSet& kernels, const Scorer& scorer, cons
     return {best, shares.empty() ? 0.0 : shares[shares.size() / 2]};
 }
 
-const char* name_of(Format format) {
-    switch (format) {
-        case Format::float32:
-            return "float32";
-        case Format::bfloat16_pair:
-            return "bfloat16 pairs";
-        case Format::int8:
-            return "int8";
-    }
-    return "";
-}
-
 void measure(Team& team, const RegisteredSet& set, const Scorer& scorer,
              const std::vector<float>& values) {
     double most = 0.0;
@@ -296,7 +284,8 @@ void measure(Team& team, const RegisteredSet& set, const Scorer& scorer,
         const Acquired acquired(scorer);
         most = rate(limit->operations, limit->loop, [](double) {});
     }
-    std::string line = "| " + std::string(set.info.name) + " | " + name_of(scorer.format) + " | ";
+    std::string line =
+        "| " + std::string(set.info.name) + " | " + std::string(name_of(scorer.format)) + " | ";
     char text[64];
     std::snprintf(text, sizeof text, "%.1f", most);
     line += limit == nullptr ? "– | –" : std::string(limit->arithmetic) + " | " + text;

@@ -108,6 +108,16 @@ Interval Dataset::class_of(std::int64_t label) const {
     return {first - rows_.begin(), last - rows_.begin()};
 }
 
+std::vector<Interval> Dataset::classes_of(const Dataset& rows) const {
+    std::vector<Interval> classes;
+    classes.reserve(static_cast<std::size_t>(rows.size()));
+    for (std::int64_t p = 0; p < rows.size(); ++p) {
+        const bool same = p > 0 && rows.label(p) == rows.label(p - 1);
+        classes.push_back(same ? classes.back() : class_of(rows.label(p)));
+    }
+    return classes;
+}
+
 std::int64_t Dataset::position_of(std::int64_t row, const Interval& positions) const {
     const auto begin = rows_.begin() + positions.begin, end = rows_.begin() + positions.end;
     return std::lower_bound(begin, end, row) - rows_.begin();

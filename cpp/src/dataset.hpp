@@ -49,6 +49,8 @@ public:
 
     // The positions that hold this label: where it is, or an empty interval where it would be.
     Interval class_of(std::int64_t label) const;
+    // The same for the label of each of these rows.
+    std::vector<Interval> classes_of(const Dataset& rows) const;
 
     // The position of a row among some whose rows ascend (of one class, or without labels), or
     // where it would be.

@@ -9,24 +9,13 @@
 
 #include "block_sweep.hpp"
 #include "exact.hpp"
+#include "kernels/dispatch.hpp"
 #include "select/ranked.hpp"
 
 namespace tripletmine {
 namespace {
 
 constexpr std::int64_t rows_per_task = 1024;
-
-std::string_view name_of(Format format) {
-    switch (format) {
-        case Format::float32:
-            return "float32";
-        case Format::bfloat16_pair:
-            return "bfloat16 pairs";
-        case Format::int8:
-            break;
-    }
-    return "int8";
-}
 
 // Sorts what consists of ascending runs, few of them, by merging neighbours.
 void sort_runs(std::vector<double>& values) {

@@ -35,12 +35,7 @@ RowSweep::RowSweep(Team& team, const KernelSet& kernels, Pack pack, const Filter
             plan_blocks(pairing_, pairing_.col_operand->padded_size(), team.size())),
       blocks_(walk_.tasks().size()) {
     walk_.announce();
-    const Dataset& rows = *pairing_.rows;
-    classes_.resize(static_cast<std::size_t>(rows.labelled() ? rows.size() : 0));
-    for (std::int64_t p = 0; p < static_cast<std::int64_t>(classes_.size()); ++p) {
-        const bool same = p > 0 && rows.label(p) == rows.label(p - 1);
-        classes_[p] = same ? classes_[p - 1] : pairing_.cols->class_of(rows.label(p));
-    }
+    if (pairing_.rows->labelled()) classes_ = pairing_.cols->classes_of(*pairing_.rows);
 }
 
 std::int64_t RowSweep::run() {

@@ -38,12 +38,7 @@ WalkPlan plan_blocks(const Pairing& pairing, std::int64_t cols_at_once, int thre
 
 Walk::Walk(Team& team, const Pairing& pairing, Relation relation, const WalkPlan& plan)
     : team_(team), pairing_(pairing), relation_(relation), plan_(plan) {
-    const Dataset& rows = *pairing.rows;
-    classes_.resize(static_cast<std::size_t>(relation == Relation::any ? 0 : rows.size()));
-    for (std::int64_t p = 0; p < static_cast<std::int64_t>(classes_.size()); ++p) {
-        const bool same = p > 0 && rows.label(p) == rows.label(p - 1);
-        classes_[p] = same ? classes_[p - 1] : pairing.cols->class_of(rows.label(p));
-    }
+    if (relation != Relation::any) classes_ = pairing.cols->classes_of(*pairing.rows);
     index_groups();
     plan_tasks();
 }

@@ -82,4 +82,16 @@ const KernelSet& choose_kernels(std::string_view name) {
                                 "', expected a kernel set that this machine runs: " + supported);
 }
 
+std::string_view name_of(Format format) {
+    switch (format) {
+        case Format::float32:
+            return "float32";
+        case Format::bfloat16_pair:
+            return "bfloat16 pairs";
+        case Format::int8:
+            break;
+    }
+    return "int8";
+}
+
 }  // namespace tripletmine

@@ -21,4 +21,7 @@ std::span<const RegisteredSet> registered_sets();
 // is an std::invalid_argument that lists the supported ones.
 const KernelSet& choose_kernels(std::string_view name);
 
+// What scores of that format are called in reports.
+std::string_view name_of(Format format);
+
 }  // namespace tripletmine
