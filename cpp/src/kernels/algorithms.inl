@@ -402,17 +402,32 @@ inline Places places_of(const float* scores, const float* bias, const Buckets& b
     return {value, min(max(place, F32::zero()), F32::broadcast(&last))};
 }
 
+// The first `count` lanes of a register, as bits.
+inline std::uint64_t first_lanes(int count) {
+    return (std::uint64_t{1} << (count < F32::width ? count : F32::width)) - 1;
+}
+
+// The lanes of some bits side by side; anything may follow them, up to a register's width.
+template <typename Register, typename Element>
+inline void compress(const Register& from, std::uint64_t bits, Element* to) {
+    Element of_lanes[Register::width];
+    from.store(of_lanes);
+    for (; bits != 0; bits &= bits - 1) *to++ = of_lanes[__builtin_ctzll(bits)];
+}
+
 int sift(const float* scores, const float* bias, int count, const Buckets& buckets,
-         const float* limits, std::int32_t* places) noexcept {
+         const Limits& limits, std::int32_t* places) noexcept {
     const float last = static_cast<float>(buckets.count - 1);
     int found = 0;
     for (int i = 0; i < count; i += F32::width) {
         const Places at = places_of(scores + i, bias + i, buckets, last);
-        std::uint64_t bits = at_least(at.value, F32::gather(limits, I32::truncate(at.place)));
-        for (; bits != 0; bits &= bits - 1) {
-            const int place = i + __builtin_ctzll(bits);
-            if (place < count) places[found++] = place;
-        }
+        const I32 bucket = I32::truncate(at.place);
+        std::uint64_t bits = at_least(at.value, F32::gather(limits.least, bucket));
+        bits &= first_lanes(count - i);
+        if (bits == 0) continue;
+        bits &= at_most(at.value, F32::gather(limits.most, bucket));
+        compress(I32::sequence(i), bits, places + found);
+        found += __builtin_popcountll(bits);
     }
     return found;
 }
@@ -442,19 +457,6 @@ inline void add_to_slots(const I32& slot, const I32& value, int count, std::uint
     } else {
         for (int i = 0; i < count; ++i) add(i);
     }
-}
-
-// The first `count` lanes of a register, as bits.
-inline std::uint64_t first_lanes(int count) {
-    return (std::uint64_t{1} << (count < F32::width ? count : F32::width)) - 1;
-}
-
-// The lanes of some bits side by side; anything may follow them, up to a register's width.
-template <typename Register, typename Element>
-inline void compress(const Register& from, std::uint64_t bits, Element* to) {
-    Element of_lanes[Register::width];
-    from.store(of_lanes);
-    for (; bits != 0; bits &= bits - 1) *to++ = of_lanes[__builtin_ctzll(bits)];
 }
 
 int tally(const float* scores, const float* bias, int count, const SlotTable& table,

@@ -108,6 +108,11 @@ struct Buckets {
     std::int32_t count;
 };
 
+// Which scores of each bucket matter: those from least to most.
+struct Limits {
+    const float *least, *most;
+};
+
 // Where the candidates of a row lie among its slots, by their scores. The bucket of g names the
 // slot, unless its entry is negative: then it is the first slot s >= -1 - entry that g + half_width
 // does not lie below beyond[s] of, if g - half_width lies above within[s]; else the slot is open.
@@ -165,13 +170,14 @@ struct KernelSet {
     // A block of the packing from row side to column side, and back.
     void (*transpose)(const void* from, void* to) noexcept;
 
-    // Both read `scores` and `bias` in whole registers: up to max_register elements beyond the end.
-    // The places i < count, ascending, with g_i >= limits[its bucket]; returns how many.
+    // Both read `scores` and `bias` in whole registers, and write their lists so: up to
+    // max_register elements beyond the end. The places i < count, ascending, whose g_i lies within
+    // the limits of its bucket; returns how many.
     int (*sift)(const float* scores, const float* bias, int count, const Buckets& buckets,
-                const float* limits, std::int32_t* places) noexcept;
+                const Limits& limits, std::int32_t* places) noexcept;
     // Adds the candidates to the entries of their slots. Writes the places, ascending, of those
     // whose slot is open, and the first slots that they may be in; returns how many they are.
-    // count <= longest_tally; both are written in whole registers too.
+    // count <= longest_tally.
     int (*tally)(const float* scores, const float* bias, int count, const SlotTable& table,
                  std::uint64_t* entries, std::int32_t* places, std::int32_t* slots) noexcept;
 };

@@ -16,6 +16,8 @@ struct Candidate {
 // What a selector may say of a candidate instead of where it belongs.
 inline constexpr std::int64_t no_matter = std::numeric_limits<std::int32_t>::min();
 
+inline constexpr float no_limit = std::numeric_limits<float>::infinity();
+
 struct Choice {
     std::vector<std::int64_t> begins, counts;
     std::vector<Candidate> candidates;

@@ -86,7 +86,8 @@ public:
     BucketRange(double low, double high, std::int32_t count)
         : count_(count),
           origin_(static_cast<float>(low)),
-          per_score_(static_cast<float>(count / std::max(high - low, 0x1p-60))) {}
+          per_score_(static_cast<float>(count / std::max(high - low, 0x1p-60))),
+          width_(1.0 / static_cast<double>(per_score_)) {}
 
     Buckets buckets(float row_bias) const { return {row_bias, origin_, per_score_, count_}; }
 
@@ -120,12 +121,12 @@ private:
     }
     // The score at a place.
     float edge(double place) const {
-        return static_cast<float>(static_cast<double>(origin_) +
-                                  place / static_cast<double>(per_score_));
+        return static_cast<float>(static_cast<double>(origin_) + place * width_);
     }
 
     std::int32_t count_;
     float origin_, per_score_;
+    double width_;  // of a bucket
 };
 
 // The nearest candidates strictly beyond each of a row's thresholds.
@@ -136,34 +137,32 @@ public:
     // `widest`: no candidate's bounds lie further apart.
     Successors(const ScoreSpace& space, std::vector<double> thresholds, std::int64_t k,
                const Range& range, float widest)
-        : space_(space),
-          thresholds_(space, std::move(thresholds)),
+        : thresholds_(space, std::move(thresholds)),
+          k_(k),
           range_(range),
+          ranged_(range.low > -infinity || range.high < infinity),
           slots_(thresholds_.size() + 1, k, space, {}),
           floors_(static_cast<std::size_t>(thresholds_.size() + 1),
                   space.floor(Sign::nearest, range.high)),
+          widest_(widest),
           bucket_range_(span_of(space, thresholds_)) {
         // Slot 0 is never asked for.
         floors_[0] = std::numeric_limits<float>::infinity();
         const std::int32_t buckets = bucket_range_.count();
         first_.resize(static_cast<std::size_t>(buckets));
-        last_.resize(static_cast<std::size_t>(buckets));
-        limits_.resize(static_cast<std::size_t>(buckets));
-        std::int64_t first = 0, last = 0;
+        least_.resize(static_cast<std::size_t>(buckets));
+        most_.resize(static_cast<std::size_t>(buckets));
+        std::int64_t first = 0;
         for (std::int32_t b = buckets - 1; b >= 0; --b) {  // from near to far
-            const auto at = static_cast<std::size_t>(b);
             first = thresholds_.certainly_beyond(bucket_range_.most(b), first);
-            const float lowest = bucket_range_.least(b) - widest;
-            while (!thresholds_.certainly_within(lowest, last)) ++last;
-            first_[at] = static_cast<std::int32_t>(first);
-            last_[at] = static_cast<std::int32_t>(std::max(first, last));
-            limits_[at] = limit(at);
+            first_[static_cast<std::size_t>(b)] = static_cast<std::int32_t>(first);
+            limit(b);
         }
     }
 
-    // A candidate whose upper bound is below the limit of its bucket does not matter.
+    // A candidate whose upper bound is beyond the limits of its bucket does not matter.
     Buckets buckets(float row_bias) const { return bucket_range_.buckets(row_bias); }
-    const float* limits() const { return limits_.data(); }
+    Limits limits() const { return {least_.data(), most_.data()}; }
 
     // What the bounds say of a candidate (a row): of no matter, or its slot, or -1 - the first one
     // if it may be one of several.
@@ -172,9 +171,13 @@ public:
         const std::int64_t slot = thresholds_.slot(lower, upper, first_[bucket]);
         if (slot < 0) return slot;
         if (settles(slot, upper)) return no_matter;
-        if (range_.low > -infinity || range_.high < infinity) return slot;
-        slots_.expect(slot, lower, upper);
-        raise(slot);
+        if (ranged_) return slot;
+        if (k_ == 1) {
+            raise(slot, lower);
+        } else {
+            slots_.expect(slot, lower, upper);
+            raise(slot, slots_.floor(slot));
+        }
         return slot;
     }
     // Whether this alone says that the candidate does not matter.
@@ -188,7 +191,7 @@ public:
         if (slot < 0) slot = thresholds_.slot_from(-1 - slot, candidate.distance);
         if (slot == 0) return;
         slots_.offer(slot, candidate);
-        raise(slot);
+        if (ranged_) raise(slot, slots_.floor(slot));
     }
 
     // Calls add(s, candidate) for the first k beyond T_s, in order, for every s.
@@ -211,7 +214,7 @@ private:
 
     // From the last threshold to the first, and a bucket to spare on both sides.
     static BucketRange span_of(const ScoreSpace& space, const Thresholds& thresholds) {
-        constexpr std::int32_t count = 1024;
+        constexpr std::int32_t count = 512;
         if (thresholds.size() == 0) return {-1.0, 1.0, 1};
         const double low = space.score(thresholds[thresholds.size() - 1]);
         const double high = space.score(thresholds[0]);
@@ -219,33 +222,57 @@ private:
         return {low - spare, high + spare, count};
     }
 
-    float limit(std::size_t bucket) const {
-        return *std::min_element(floors_.begin() + first_[bucket],
-                                 floors_.begin() + last_[bucket] + 1);
-    }
-
-    void raise(std::int64_t slot) {
-        float& floor = floors_[static_cast<std::size_t>(slot)];
-        const float raised = slots_.floor(slot);
-        if (!(raised > floor)) return;
-        floor = raised;
-        // The buckets of the slot: first_ and last_ fall where buckets rise.
-        const auto begin = std::partition_point(first_.begin(), first_.end(),
-                                                [&](std::int32_t first) { return first > slot; });
-        for (auto b = static_cast<std::size_t>(begin - first_.begin());
-             b < limits_.size() && last_[b] >= slot; ++b) {
-            limits_[b] = limit(b);
+    // Which candidates of a bucket still matter: those that may be in a slot whose floor they may
+    // reach.
+    void limit(std::int32_t bucket) {
+        const auto at = static_cast<std::size_t>(bucket);
+        const float highest = bucket_range_.most(bucket);
+        const float lowest = bucket_range_.least(bucket) - widest_;
+        float least = no_limit, most = -no_limit;
+        for (std::int32_t slot = first_[at];; ++slot) {
+            const float floor = floor_of(slot);
+            if (floor <= highest) {
+                if (least == no_limit) most = slot == first_[at] ? no_limit : most_in(slot);
+                least = std::min(least, floor);
+            }
+            if (thresholds_.certainly_within(lowest, slot)) break;
         }
+        least_[at] = least;
+        most_[at] = most;
     }
 
-    ScoreSpace space_;
+    // No candidate with a lower upper bound is in this slot and of interest.
+    float floor_of(std::int64_t slot) const {
+        return std::max(floors_[static_cast<std::size_t>(slot)], thresholds_.beyond()[slot]);
+    }
+
+    // No candidate with a higher upper bound may be in this slot.
+    float most_in(std::int32_t slot) const {
+        const float within = thresholds_.within()[slot - 1];
+        if (!std::isfinite(within)) return no_limit;
+        return within + widest_ + (std::abs(within) + widest_) * 0x1p-20f;  // and roundings
+    }
+
+    void raise(std::int64_t slot, float raised) {
+        if (!(raised > floors_[static_cast<std::size_t>(slot)])) return;
+        // Beyond the buckets of the two floors as much of the slot matters as before.
+        const std::int32_t begin = bucket_range_.first_of(static_cast<double>(floor_of(slot)));
+        const std::int32_t end = bucket_range_.last_of(static_cast<double>(raised));
+        floors_[static_cast<std::size_t>(slot)] = raised;
+        for (std::int32_t bucket = begin; bucket <= end; ++bucket) limit(bucket);
+    }
+
     Thresholds thresholds_;
+    std::int64_t k_;
     Range range_;
+    bool ranged_;  // whether it refuses any distance
     Ranked<Sign::nearest> slots_;
     std::vector<float> floors_;  // of each slot
+    float widest_;
     BucketRange bucket_range_;
-    std::vector<std::int32_t> first_, last_;  // slots that a candidate of the bucket may be in
-    std::vector<float> limits_;               // of each bucket: the least of their floors
+    // Of each bucket: the first slot that its candidates may be in, and which of them matter.
+    std::vector<std::int32_t> first_;
+    std::vector<float> least_, most_;
 };
 
 // How many candidates are within each of a row's thresholds, and the sum of their distances.
