@@ -171,6 +171,7 @@ constexpr Limit limits[] = {
 #if defined(__x86_64__)
     // 16 rows × 16 columns × 64 int8 or 32 bfloat16; of pairs, every product takes three.
     {"amx", Format::int8, "tdpbssd", tile_codes, 4 * 2.0 * 16 * 16 * 64},
+    {"amx", Format::bfloat16, "tdpbf16ps", tile_bfloat16, 4 * 2.0 * 16 * 16 * 32},
     {"amx", Format::bfloat16_pair, "tdpbf16ps / 3", tile_bfloat16, 4 * 2.0 * 16 * 16 * 32 / 3},
     {"avx512_vnni", Format::float32, "vfmadd, 512 bits", fma_512, 2.0 * 16 * sums_at_once},
     {"avx512_vnni", Format::int8, "vpdpbusd, 512 bits", dpbusd_512, 2.0 * 64 * sums_at_once},
@@ -319,6 +320,9 @@ void run(std::span<char*> names) {
         if (!names.empty() && std::none_of(names.begin(), names.end(), is_it)) continue;
         run_team(1, nullptr, [&](Team& team) {
             measure(team, set, set.kernels->fine, values);
+            if (set.kernels->medium.score != nullptr) {
+                measure(team, set, set.kernels->medium, values);
+            }
             measure(team, set, set.kernels->coarse, values);
         });
     }

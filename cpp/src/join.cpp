@@ -75,8 +75,8 @@ Join::Join(Team& team, const Join& other)
       space_(other.space_),
       rows_(other.rows_),
       cols_(other.cols_),
-      row_operands_{other.row_operands_[0], other.row_operands_[1]},
-      col_operands_{other.col_operands_[0], other.col_operands_[1]},
+      row_operands_(other.row_operands_),
+      col_operands_(other.col_operands_),
       decided_(other.decided_) {}
 
 Join Join::narrowed(std::span<const std::int64_t> rows) const {
@@ -101,8 +101,20 @@ void Join::describe(Report& report, const Stopwatch& stopwatch) const {
     if (filters_.empty()) report.plan = "float64";
 }
 
+const Scorer& Join::scorer_of(Precision precision) const {
+    switch (precision) {
+        case Precision::coarse:
+            return kernels_.coarse;
+        case Precision::medium:
+            return kernels_.medium;
+        case Precision::fine:
+            break;
+    }
+    return kernels_.fine;
+}
+
 Pairing Join::packed(Precision precision) {
-    const Scorer& scorer = precision == Precision::coarse ? kernels_.coarse : kernels_.fine;
+    const Scorer& scorer = scorer_of(precision);
     const std::int64_t both = Operand::bytes(rows_->size(), rows_->dim(), scorer) +
                               Operand::bytes(cols_->size(), cols_->dim(), scorer);
     const auto pack = [&](const std::shared_ptr<const Dataset>& dataset) {
@@ -119,17 +131,41 @@ Pairing Join::packed(Precision precision) {
 }
 
 // For tests and benchmarks the environment variable TRIPLETMINE_FILTER chooses, and nothing changes
-// it: "coarse" or "fine".
-FilterPlan Join::plan_filter() const {
+// it: "coarse", "medium" (where the kernel set has that) or "fine".
+FilterPlan Join::plan_filter(Relation relation, std::int64_t k) const {
     const char* chosen = std::getenv("TRIPLETMINE_FILTER");
     const std::string_view name = chosen == nullptr ? "" : chosen;
     constexpr std::int64_t longest_coded = std::int64_t{1} << 16;  // int8 sums fit in int32
-    if (rows_->dim() > longest_coded || name == "fine") return {Precision::fine, false};
-    if (name == "coarse") return {Precision::coarse, false};
-    const bool coarse = rows_->dim() >= kernels_.coarse_pays_from;
-    constexpr double survivor_cost = 20.0;  // ns: examined, remembered, perhaps decided
-    return {coarse ? Precision::coarse : Precision::fine, true,
-            static_cast<double>(rows_->dim()) * kernels_.coarse_saves / survivor_cost};
+    const bool has_medium = kernels_.medium.score != nullptr;
+    const bool codable = rows_->dim() <= longest_coded;
+    if (name == "coarse" && codable) return {{Precision::coarse}};
+    if (name == "medium" && has_medium) return {{Precision::medium}};
+    if (!name.empty() || !codable || rows_->dim() < kernels_.coarse_pays_from) {
+        return {{Precision::fine}};
+    }
+    // In nanoseconds. Of a survivor: examined, remembered, perhaps decided.
+    const auto dim = static_cast<double>(rows_->dim());
+    const double of_survivor = 20.0 + 0.1 * dim, of_packed_element = 2.0;
+    const double worth_packing =
+        of_packed_element * dim / of_survivor * static_cast<double>(rows_->size() + cols_->size());
+    const auto stage = [&](Precision precision, double saved) {
+        return FilterStage{precision, dim * saved / of_survivor, worth_packing};
+    };
+    FilterPlan plan{
+        stage(Precision::coarse, kernels_.coarse_saves - kernels_.medium_saves),
+        stage(Precision::medium, kernels_.medium_saves),
+        {Precision::fine},
+    };
+    if (!has_medium) plan.erase(plan.begin() + 1);
+    // Positives are few, and what is packed already does for them. The k-th negative is a low
+    // floor, which many coarse scores reach.
+    const auto begins = [&](const FilterStage& one) {
+        if (relation == Relation::positives) return packed_already(one.precision);
+        return k == 1 || one.precision != Precision::coarse || !has_medium;
+    };
+    const auto first = std::find_if(plan.begin(), plan.end(), begins);
+    if (first != plan.end()) plan.erase(plan.begin(), first);
+    return plan;
 }
 
 void Join::note_use(std::string_view filter) {
@@ -145,8 +181,8 @@ Choice Join::rank(Relation relation, Sign sign, std::int64_t k, std::vector<Rang
 
 void Join::sweep_rows(const std::vector<RowSweep::Question>& questions) {
     RowSweep sweep(
-        team_, kernels_, [this](Precision precision) { return packed(precision); }, plan_filter(),
-        questions);
+        team_, kernels_, [this](Precision precision) { return packed(precision); },
+        plan_filter(questions.back().relation, 1), questions);
     decided_ += sweep.run();
 }
 
@@ -158,8 +194,8 @@ Choice Join::rank_as(Relation relation, std::int64_t k, std::vector<Range> range
         return std::move(selector).release();
     }
     Sweep<Ranked<sign>> sweep(
-        team_, kernels_, [this](Precision precision) { return packed(precision); }, plan_filter(),
-        relation, selector);
+        team_, kernels_, [this](Precision precision) { return packed(precision); },
+        plan_filter(relation, k), relation, selector);
     decided_ += sweep.run();
     team_.for_each((rows_->size() + rows_per_task - 1) / rows_per_task,
                    [&](std::int64_t task, int) {
@@ -171,8 +207,8 @@ Choice Join::rank_as(Relation relation, std::int64_t k, std::vector<Range> range
 
 std::pair<Choice, Choice> Join::first(Sign positive, Sign negative) {
     if (!RowSweep::suits(rows_->size(), cols_->size())) {
-        Choice positives = rank(Relation::positives, positive, 1, {});
-        return {std::move(positives), rank(Relation::negatives, negative, 1, {})};
+        Choice negatives = rank(Relation::negatives, negative, 1, {});
+        return {rank(Relation::positives, positive, 1, {}), std::move(negatives)};
     }
     Ranked<Sign::nearest> near(rows_->size(), 1, space_, {}), other_near = near;
     Ranked<Sign::farthest> far(rows_->size(), 1, space_, {}), other_far = far;

@@ -1,6 +1,7 @@
 // Join: the two sides of a call, checked, measured and packed once, and the questions put to them.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -124,7 +125,7 @@ public:
     void include(const Join& narrowed) {
         decided_ += narrowed.decided_;
         for (const std::string_view filter : narrowed.filters_) note_use(filter);
-        for (int i = 0; i < 2; ++i) {
+        for (std::size_t i = 0; i < precisions; ++i) {
             if (!col_operands_[i]) col_operands_[i] = narrowed.col_operands_[i];
         }
     }
@@ -138,7 +139,11 @@ private:
 
     // Both sides packed for a scorer, at the first question that needs it.
     Pairing packed(Precision precision);
-    FilterPlan plan_filter() const;
+    const Scorer& scorer_of(Precision precision) const;
+    bool packed_already(Precision precision) const {
+        return row_operands_[static_cast<std::size_t>(precision)] != nullptr;
+    }
+    FilterPlan plan_filter(Relation relation, std::int64_t k) const;
 
     // Whether neither position nor group forbids the pair.
     bool eligible(std::int64_t row, std::int64_t col) const {
@@ -158,7 +163,7 @@ private:
     ScoreSpace space_;
     std::shared_ptr<const Dataset> rows_, cols_;
     // By precision.
-    std::shared_ptr<const Operand> row_operands_[2], col_operands_[2];
+    std::array<std::shared_ptr<const Operand>, precisions> row_operands_, col_operands_;
     std::int64_t decided_ = 0;
     std::vector<std::string_view> filters_;  // in the order of their first use
 };

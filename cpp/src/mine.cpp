@@ -70,6 +70,7 @@ public:
 
 private:
     void choose_positives();
+    void choose_negatives();
     Choice ask(Join& join, Relation relation, Strategy strategy, std::int64_t k,
                const Range& range) const;
     void choose_semihard_negatives();
@@ -109,8 +110,20 @@ Selection Miner::choose() {
         chosen_.number(team_, join_.rows());
         return std::move(chosen_);
     }
-    choose_positives();
     chosen_.per_pair = chooses_per_pair(options_);
+    if (options_.negative == Strategy::semihard || chosen_.per_pair) {
+        choose_positives();
+        choose_negatives();
+    } else {
+        choose_negatives();  // the greater work: what it packs serves the positives too
+        choose_positives();
+    }
+    if (options_.positive == Strategy::semihard) choose_semihard_positives();
+    chosen_.number(team_, join_.rows());
+    return std::move(chosen_);
+}
+
+void Miner::choose_negatives() {
     if (options_.negative == Strategy::semihard) {
         choose_semihard_negatives();
     } else if (options_.negative == Strategy::all) {
@@ -122,9 +135,6 @@ Selection Miner::choose() {
         chosen_.negatives =
             ask(join_, Relation::negatives, options_.negative, ranks(), options_.negative_range);
     }
-    if (options_.positive == Strategy::semihard) choose_semihard_positives();
-    chosen_.number(team_, join_.rows());
-    return std::move(chosen_);
 }
 
 // Semi-hard: the nearest negatives strictly farther than the positive.

@@ -59,8 +59,8 @@ ScoreSpace score_space(Metric metric, double largest_norm2) {
 }
 
 std::int64_t Operand::bytes(std::int64_t size, std::int64_t dim, const Scorer& scorer) {
-    const std::int64_t element = scorer.format == Format::int8 ? 1 : 4;
-    return round_up(size, tile_granule) * round_up(dim, scorer.depth_step) * element;
+    return round_up(size, tile_granule) * round_up(dim, scorer.depth_step) *
+           bytes_of(scorer.format);
 }
 
 Operand::Operand(Team& team, const Dataset& dataset, const KernelSet& kernels, const Scorer& scorer,
@@ -147,9 +147,11 @@ void Operand::pack_panel(std::int64_t first, Scratch& scratch, std::byte* panel,
                 kernels_.transpose(block, panel);
             }
             break;
+        case Format::bfloat16:
         case Format::bfloat16_pair:
             for (std::int64_t k = 0; k < depth_; k += 32) {
                 for (const auto* part : {&scratch.floats, &scratch.low}) {
+                    if (part->empty()) continue;
                     std::byte block[packing_block];
                     for (std::int64_t lane = 0; lane < panel_rows; ++lane) {
                         for (std::int64_t i = 0; i < 32; ++i) {
@@ -181,6 +183,13 @@ void Operand::round_row(std::int64_t lane, double factor, Scratch& scratch) cons
             for (std::int64_t k = 0; k < dim; ++k) exact[k] *= factor;
             for (std::int64_t k = 0; k < dim; ++k) floats[k] = static_cast<float>(exact[k]);
             for (std::int64_t k = 0; k < dim; ++k) rounded[k] = static_cast<double>(floats[k]);
+            break;
+        case Format::bfloat16:
+            for (std::int64_t k = 0; k < dim; ++k) exact[k] *= factor;
+            for (std::int64_t k = 0; k < dim; ++k) {
+                floats[k] = round_to_bfloat16(static_cast<float>(exact[k]));
+                rounded[k] = static_cast<double>(floats[k]);
+            }
             break;
         case Format::bfloat16_pair: {
             float* low = scratch.low.data() + lane * depth_;

@@ -38,6 +38,11 @@ private:
     std::unique_ptr<Element, Free> data_;
 };
 
+// Of an element of a packed row.
+constexpr std::int64_t bytes_of(Format format) {
+    return format == Format::int8 ? 1 : format == Format::bfloat16 ? 2 : 4;
+}
+
 // The score space of a call: one scale for all its rows.
 ScoreSpace score_space(Metric metric, double largest_norm2);
 
@@ -74,7 +79,7 @@ public:
     // Of the packed rows: elements a row, and bytes a panel, an element and a row of a panel.
     std::int64_t depth() const { return depth_; }
     std::int64_t panel_bytes() const { return panel_rows * depth_ * element_bytes(); }
-    std::int64_t element_bytes() const { return scorer_.format == Format::int8 ? 1 : 4; }
+    std::int64_t element_bytes() const { return bytes_of(scorer_.format); }
     std::int64_t row_bytes() const {
         return scorer_.format == Format::float32 ? static_cast<std::int64_t>(sizeof(float))
                                                  : packing_block / panel_rows;

@@ -30,7 +30,7 @@ RowSweep::RowSweep(Team& team, const KernelSet& kernels, Pack pack, const Filter
       pack_(std::move(pack)),
       plan_(plan),
       questions_(questions),
-      pairing_(both_ways(pack_(plan.precision))),
+      pairing_(both_ways(pack_(plan[0].precision))),
       walk_(team, pairing_, questions.size() == 1 ? questions[0].relation : Relation::any,
             plan_blocks(pairing_, pairing_.col_operand->padded_size(), team.size())),
       blocks_(walk_.tasks().size()) {
@@ -40,8 +40,8 @@ RowSweep::RowSweep(Team& team, const KernelSet& kernels, Pack pack, const Filter
 
 std::int64_t RowSweep::run() {
     contend();
-    if (plan_.may_change && plan_.precision == Precision::coarse && too_many()) {
-        pairing_ = both_ways(pack_(Precision::fine));
+    for (auto stage = plan_.begin() + 1; stage != plan_.end() && too_many(); ++stage) {
+        pairing_ = both_ways(pack_(stage->precision));
         walk_.score_with(pairing_);
         contend();
     }

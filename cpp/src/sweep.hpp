@@ -35,14 +35,18 @@
 namespace tripletmine {
 
 // Which scorer filters: coarse is fast, fine lets fewer pairs through.
-enum class Precision : std::uint8_t { coarse, fine };
+enum class Precision : std::uint8_t { coarse, medium, fine };
+inline constexpr std::size_t precisions = 3;
 
-// How a sweep filters: plain data, decided before it begins but for the change of mind.
-struct FilterPlan {
-    Precision precision = Precision::fine;
-    bool may_change = false;  // from coarse to fine, if the first tasks let too many pairs through:
-    double most_survivors = 1.0;  // this part of them
+// How a sweep filters: plain data, decided before it begins. It goes on to the next stage, and
+// never back, where that saves more than it costs.
+struct FilterStage {
+    Precision precision;
+    // Doubts are pairs that survive for want of closer bounds. With so many, as a part of all
+    // pairs, the next scorer is as good; and packing the rows for it takes as long as so many more.
+    double most_doubts = 1.0, worth_packing = 0.0;
 };
+using FilterPlan = std::vector<FilterStage>;  // not empty
 
 template <typename Selector>
 class Sweep {
@@ -56,7 +60,7 @@ public:
           kernels_(kernels),
           pack_(std::move(pack)),
           plan_(plan),
-          pairing_(pack_(plan.precision)),
+          pairing_(pack_(plan[0].precision)),
           walk_(team, pairing_, relation, plan_shared(pairing_, team.size())),
           selector_(selector),
           banded_(selector.banded()),
@@ -75,6 +79,7 @@ public:
             floors_[p].store(seeds.empty() ? selector.floor(p)
                                            : seeds[static_cast<std::size_t>(p)]);
         }
+        seeded_ = !seeds.empty();
         walk_.announce();
         if (banded_) {
             for (std::int64_t p = 0; p < rows; ++p) ceilings_.push_back(selector.ceiling(p));
@@ -83,8 +88,6 @@ public:
 
     // Visits every pair of the relation; returns how many were decided in float64.
     std::int64_t run();
-
-    Precision precision() const { return precision_; }
 
 private:
     // A pair that the bounds did not exclude, for one of its rows.
@@ -100,7 +103,7 @@ private:
         std::optional<ExactDistance> distance;
         std::vector<std::int64_t> others;
         std::vector<double> distances;
-        std::int64_t survivors = 0, pairs = 0;
+        std::int64_t doubts = 0, pairs = 0;  // that were kept, for want of closer bounds; and seen
     };
 
     static constexpr std::size_t pairs_per_task = 1024;
@@ -111,6 +114,8 @@ private:
         return static_cast<std::size_t>(std::clamp(4 * candidates, least, most));
     }
     void prepare(Worker& worker) const;
+    std::int64_t find_stage();
+    double doubts_of_tasks(std::int64_t begin, std::int64_t end);
     void run_tasks(std::int64_t begin, std::int64_t end);
     void run_task(const Walk::Task& task, int id);
     void begin_strip(Worker& worker, const Walk::Strip& strip) const;
@@ -139,7 +144,6 @@ private:
     const KernelSet& kernels_;
     Pack pack_;
     const FilterPlan plan_;
-    Precision precision_ = plan_.precision;
     Pairing pairing_;
     Walk walk_;
     Selector& selector_;
@@ -153,39 +157,54 @@ private:
     std::unique_ptr<std::atomic<float>[]> floors_;
     std::unique_ptr<std::atomic_flag[]> locks_;
     std::vector<float> ceilings_;
+    bool seeded_ = false;  // whether the rows began with floors
 };
 
 template <typename Selector>
 std::int64_t Sweep<Selector>::run() {
-    const auto tasks = static_cast<std::int64_t>(walk_.tasks().size());
-    std::int64_t begin = 0;
-    if (plan_.may_change && plan_.precision == Precision::coarse) {
-        // The first tasks find floors; the next show how much these let through.
-        const std::int64_t probe =
-            std::min(tasks / 2, std::max<std::int64_t>(2 * team_.size(), tasks / 32));
-        run_tasks(0, probe);
-        for (Worker& worker : workers_) worker.survivors = worker.pairs = 0;
-        run_tasks(probe, 2 * probe);
-        begin = 2 * probe;
-        double survivors = 0.0, pairs = 0.0;
-        for (const Worker& worker : workers_) {
-            survivors += static_cast<double>(worker.survivors);
-            pairs += static_cast<double>(worker.pairs);
-        }
-        if (begin < tasks && survivors > plan_.most_survivors * pairs) {
-            precision_ = Precision::fine;
-            pairing_ = pack_(precision_);
-            walk_.score_with(pairing_);
-            for (Worker& worker : workers_) worker.walk = {};
-        }
-    }
-    run_tasks(begin, tasks);
+    run_tasks(find_stage(), static_cast<std::int64_t>(walk_.tasks().size()));
     decide_all();
     std::int64_t decided = 0;
     for (const Worker& worker : workers_) {
         if (worker.distance) decided += worker.distance->decided();
     }
     return decided;
+}
+
+// Goes on in the plan as long as the first tasks leave too many pairs to decide; returns how many
+// tasks it took.
+template <typename Selector>
+std::int64_t Sweep<Selector>::find_stage() {
+    const auto tasks = static_cast<std::int64_t>(walk_.tasks().size());
+    const std::int64_t probe = std::max<std::int64_t>(2 * team_.size(), tasks / 64);
+    // Later tasks meet higher floors: about this part of the doubts of the first ones.
+    constexpr double later = 0.3;
+    std::int64_t begin = 0;
+    for (auto stage = plan_.begin(); stage + 1 != plan_.end(); ++stage) {
+        if (begin + 3 * probe > tasks) break;
+        // Where rows had no floors yet, the first tasks find them, and the next are looked at.
+        if (begin == 0 && !seeded_) run_tasks(0, begin = probe);
+        const double doubts = later * doubts_of_tasks(begin, begin + probe);
+        begin += probe;
+        if ((doubts - stage->most_doubts) * walk_.pairs_from(begin) <= stage->worth_packing) break;
+        pairing_ = pack_((stage + 1)->precision);
+        walk_.score_with(pairing_);
+        for (Worker& worker : workers_) worker.walk = {};
+    }
+    return begin;
+}
+
+// Runs tasks; returns which part of their pairs was kept for want of closer bounds.
+template <typename Selector>
+double Sweep<Selector>::doubts_of_tasks(std::int64_t begin, std::int64_t end) {
+    for (Worker& worker : workers_) worker.doubts = worker.pairs = 0;
+    run_tasks(begin, end);
+    double doubts = 0.0, pairs = 0.0;
+    for (const Worker& worker : workers_) {
+        doubts += static_cast<double>(worker.doubts);
+        pairs += static_cast<double>(worker.pairs);
+    }
+    return pairs > 0.0 ? doubts / pairs : 0.0;
 }
 
 template <typename Selector>
@@ -324,7 +343,6 @@ void Sweep<Selector>::examine(Worker& worker, const Walk::Strip& strip, const Wa
         if (!for_row && !for_col) continue;
         if (may_meet_itself && row_index == pairing.cols->row(col)) continue;
         if (grouped && pairing.rows->same_group(row, *pairing.cols, col)) continue;
-        ++worker.survivors;
         if (for_row) keep(worker, row, col, lower, upper);
         if (for_col) keep(worker, col, row, lower, upper);
     }
@@ -338,6 +356,8 @@ void Sweep<Selector>::keep(Worker& worker, std::int64_t row, std::int64_t other,
         {static_cast<std::uint32_t>(row), static_cast<std::uint32_t>(other), upper});
     if (lower > floors_[row].load(std::memory_order_relaxed)) {
         change(row, [&] { selector_.expect(row, lower, upper); });
+    } else {
+        ++worker.doubts;
     }
 }
 

@@ -83,11 +83,12 @@ void Walk::plan_tasks() {
     }
 }
 
-void Walk::announce() const {
-    for (const Task& task : tasks_) {
-        team_.expect(
-            static_cast<double>((task.row_end - task.row_begin) * (task.col_end - task.col_begin)));
-    }
+double Walk::pairs_from(std::int64_t task) const {
+    return std::accumulate(tasks_.begin() + task, tasks_.end(), 0.0,
+                           [](double pairs, const Task& one) {
+                               return pairs + static_cast<double>((one.row_end - one.row_begin) *
+                                                                  (one.col_end - one.col_begin));
+                           });
 }
 
 // The columns in which a block of rows has pairs of the relation, from a tile's edge on.

@@ -100,8 +100,10 @@ public:
     Walk(Team& team, const Pairing& pairing, Relation relation, const WalkPlan& plan);
 
     const std::vector<Task>& tasks() const { return tasks_; }
-    // Tells the team how many pairs are to come.
-    void announce() const;
+    // How many pairs the tasks from this one on are about.
+    double pairs_from(std::int64_t task) const;
+    // Tells the team how many are to come.
+    void announce() const { team_.expect(pairs_from(0)); }
 
     // The same walk on the same rows, packed for another scorer.
     void score_with(const Pairing& pairing) { pairing_ = pairing; }

@@ -136,7 +136,9 @@ void check_rows(Tally& tally, const KernelSet& kernels, const Scorer& scorer, co
                                  ", format " + std::to_string(static_cast<int>(scorer.format));
         tally.check(outside == 0, what + ": " + std::to_string(outside) + " bounds are wrong");
         if (rows.name == "uniform") {
-            const float narrow = scorer.format == Format::int8 ? 20.0f / scorer.levels : 1e-4f;
+            const float narrow = scorer.format == Format::int8       ? 20.0f / scorer.levels
+                                 : scorer.format == Format::bfloat16 ? 1e-2f
+                                                                     : 1e-4f;
             tally.check(widest < narrow, what + ": the bounds are as wide as " + text(widest));
         }
     });
@@ -203,8 +205,9 @@ void check_bounds(Tally& tally, const KernelSet& kernels) {
     for (const Rows& rows : awkward_rows()) {
         for (const Metric metric :
              {Metric::cosine, Metric::dot, Metric::euclidean, Metric::sqeuclidean}) {
-            check_rows(tally, kernels, kernels.fine, rows, metric);
-            check_rows(tally, kernels, kernels.coarse, rows, metric);
+            for (const Scorer* scorer : {&kernels.fine, &kernels.medium, &kernels.coarse}) {
+                if (scorer->score != nullptr) check_rows(tally, kernels, *scorer, rows, metric);
+            }
         }
     }
     for (const Metric metric : {Metric::cosine, Metric::sqeuclidean}) {

@@ -123,7 +123,7 @@ std::size_t place(Format format, bool row_side, int row, int k, std::ptrdiff_t p
         return static_cast<std::size_t>(panel + (k * panel_rows + lane) * 4);
     }
     const int size = format == Format::int8 ? 1 : 2, byte = k * size % 64;
-    const int block = k * size / 64 * (format == Format::int8 ? 1 : 2) * packing_block;
+    const int block = k * size / 64 * (format == Format::bfloat16_pair ? 2 : 1) * packing_block;
     const int within = row_side ? lane * 64 + byte : (byte / 4 * panel_rows + lane) * 4 + byte % 4;
     return static_cast<std::size_t>(panel + block + within);
 }
@@ -160,6 +160,10 @@ private:
             case Format::float32:
                 std::memcpy(at, &number, sizeof number);
                 high.back().push_back(static_cast<double>(number));
+                low.back().push_back(0.0);
+                break;
+            case Format::bfloat16:
+                high.back().push_back(bfloat16(number, at));
                 low.back().push_back(0.0);
                 break;
             case Format::bfloat16_pair:
@@ -600,7 +604,8 @@ void check_primitives(Tally& tally, const KernelSet& kernels) {
     check_exact_sums(tally, kernels);
     check_sift(tally, kernels);
     check_tally(tally, kernels);
-    for (const Scorer* scorer : {&kernels.fine, &kernels.coarse}) {
+    for (const Scorer* scorer : {&kernels.fine, &kernels.medium, &kernels.coarse}) {
+        if (scorer->score == nullptr) continue;
         check_score(tally, *scorer);
         check_compare(tally, *scorer);
         check_contend(tally, *scorer);

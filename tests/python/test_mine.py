@@ -9,7 +9,7 @@ import tripletmine
 from oracle import KINDS, METRICS, PAIRS, SUPPORTED, assert_same, calls, rows
 from tripletmine import _memory, _mine, _options, reference
 
-FILTERS = ("", "coarse", "fine")  # as the plan has it, and each alone
+FILTERS = ("", "coarse", "medium", "fine")  # as the plan has it, and each alone
 thorough = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 

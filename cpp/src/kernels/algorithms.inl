@@ -503,12 +503,15 @@ int tally(const float* scores, const float* bias, int count, const SlotTable& ta
 }
 
 constexpr KernelSet make_kernel_set(const char* name, const Scorer& fine, const Scorer& coarse,
-                                    int coarse_pays_from, double coarse_saves) {
+                                    int coarse_pays_from, double coarse_saves,
+                                    const Scorer& medium = {}, double medium_saves = 0.0) {
     return {name,
             fine,
             coarse,
+            medium,
             coarse_pays_from,
             coarse_saves,
+            medium_saves,
             widen<2, widen8_float16>,
             widen<2, widen8_bfloat16>,
             widen<4, widen8_float32>,

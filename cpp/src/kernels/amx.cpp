@@ -90,27 +90,44 @@ void fetch(const char* soon) noexcept {
     _mm_prefetch(soon + line * 64, _MM_HINT_T1);
 }
 
-// Of every row 64 codes.
-struct CodeStep {
-    static constexpr int bytes = packing_block, elements = 64;
+// Adds the product of the rows and the columns that belong to a sum.
+template <bool codes, int sum>
+void add_product() noexcept {
+    if constexpr (codes) {
+        if constexpr (sum == 0) _tile_dpbssd(0, 4, 6);
+        if constexpr (sum == 1) _tile_dpbssd(1, 4, 7);
+        if constexpr (sum == 2) _tile_dpbssd(2, 5, 6);
+        if constexpr (sum == 3) _tile_dpbssd(3, 5, 7);
+    } else {
+        if constexpr (sum == 0) _tile_dpbf16ps(0, 4, 6);
+        if constexpr (sum == 1) _tile_dpbf16ps(1, 4, 7);
+        if constexpr (sum == 2) _tile_dpbf16ps(2, 5, 6);
+        if constexpr (sum == 3) _tile_dpbf16ps(3, 5, 7);
+    }
+}
+
+// Of every row 64 codes, or 32 bfloat16. `low`: how far on the columns lie.
+template <bool codes, int low = 0>
+struct Step {
+    static constexpr int bytes = packing_block, elements = codes ? 64 : 32;
 
     template <bool first>
     static void multiply(const Blocks& at, const Turn& turn, const char* soon) noexcept {
         _tile_loadd(4, at.row0, row_bytes);
-        _tile_loadd(6, at.col0, row_bytes);
+        _tile_loadd(6, at.col0 + low, row_bytes);
         if constexpr (first) turn.take<0>();
-        _tile_dpbssd(0, 4, 6);
+        add_product<codes, 0>();
         fetch<0>(soon);
-        _tile_loadd(7, at.col1, row_bytes);
+        _tile_loadd(7, at.col1 + low, row_bytes);
         if constexpr (first) turn.take<1>();
-        _tile_dpbssd(1, 4, 7);
+        add_product<codes, 1>();
         fetch<1>(soon);
         _tile_loadd(5, at.row1, row_bytes);
         if constexpr (first) turn.take<2>();
-        _tile_dpbssd(2, 5, 6);
+        add_product<codes, 2>();
         fetch<2>(soon);
         if constexpr (first) turn.take<3>();
-        _tile_dpbssd(3, 5, 7);
+        add_product<codes, 3>();
         fetch<3>(soon);
     }
 };
@@ -122,38 +139,23 @@ struct PairStep {
     template <bool first>
     static void multiply(const Blocks& at, const Turn& turn, const char* soon) noexcept {
         constexpr int low = packing_block;
-        _tile_loadd(4, at.row0, row_bytes);
-        _tile_loadd(6, at.col0 + low, row_bytes);
-        if constexpr (first) turn.take<0>();
-        _tile_dpbf16ps(0, 4, 6);
-        fetch<0>(soon);
-        _tile_loadd(7, at.col1 + low, row_bytes);
-        if constexpr (first) turn.take<1>();
-        _tile_dpbf16ps(1, 4, 7);
-        fetch<1>(soon);
-        _tile_loadd(5, at.row1, row_bytes);
-        if constexpr (first) turn.take<2>();
-        _tile_dpbf16ps(2, 5, 6);
-        fetch<2>(soon);
-        if constexpr (first) turn.take<3>();
-        _tile_dpbf16ps(3, 5, 7);
-        fetch<3>(soon);
+        Step<false, low>::template multiply<first>(at, turn, soon);
         _tile_loadd(6, at.col0, row_bytes);
-        _tile_dpbf16ps(0, 4, 6);
+        add_product<false, 0>();
         fetch<4>(soon);
-        _tile_dpbf16ps(2, 5, 6);
+        add_product<false, 2>();
         fetch<5>(soon);
         _tile_loadd(7, at.col1, row_bytes);
-        _tile_dpbf16ps(1, 4, 7);
+        add_product<false, 1>();
         fetch<6>(soon);
-        _tile_dpbf16ps(3, 5, 7);
+        add_product<false, 3>();
         fetch<7>(soon);
         _tile_loadd(4, at.row0 + low, row_bytes);
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_dpbf16ps(1, 4, 7);
+        add_product<false, 0>();
+        add_product<false, 1>();
         _tile_loadd(5, at.row1 + low, row_bytes);
-        _tile_dpbf16ps(2, 5, 6);
-        _tile_dpbf16ps(3, 5, 7);
+        add_product<false, 2>();
+        add_product<false, 3>();
     }
 };
 
@@ -197,13 +199,13 @@ void score_tiles(const void* row_side, const void* col_side, std::ptrdiff_t pane
     store_sum<3>(turn.done, turn.stride);
 }
 
-// Within one instruction two chains of 16 products, their sum, and its addition to the score; three
-// instructions a block (Intel's manual: multiplied and added with rounding to nearest, subnormal
-// numbers taken as zero).
-int pair_roundings(std::int64_t dim, std::int64_t k) noexcept {
+// Within one instruction two chains of 16 products, their sum, and its addition to the score
+// (Intel's manual: multiplied and added with rounding to nearest, subnormal numbers taken as zero).
+template <int instructions>  // a block
+int block_roundings(std::int64_t dim, std::int64_t k) noexcept {
     constexpr std::int64_t block = 32;
     const std::int64_t blocks = (dim + block - 1) / block - k / block;  // from this one on
-    return static_cast<int>(16 - k % block / 2 + 1 + 3 * blocks);
+    return static_cast<int>(16 - k % block / 2 + 1 + instructions * blocks);
 }
 
 constexpr Scorer fine_tiles{Format::bfloat16_pair,
@@ -216,9 +218,22 @@ constexpr Scorer fine_tiles{Format::bfloat16_pair,
                             score_tiles<PairStep>,
                             compare<amx_rows, amx_cols, false>,
                             contend<false>,
-                            pair_roundings,
+                            block_roundings<3>,
                             acquire_tiles,
                             release_tiles};
+constexpr Scorer medium_tiles{Format::bfloat16,
+                              amx_rows,
+                              amx_cols,
+                              32,
+                              2048,
+                              0,
+                              0,
+                              score_tiles<Step<false>>,
+                              compare<amx_rows, amx_cols, false>,
+                              contend<false>,
+                              block_roundings<1>,
+                              acquire_tiles,
+                              release_tiles};
 constexpr Scorer coarse_tiles{Format::int8,
                               amx_rows,
                               amx_cols,
@@ -226,7 +241,7 @@ constexpr Scorer coarse_tiles{Format::int8,
                               2048,
                               127,
                               0,
-                              score_tiles<CodeStep>,
+                              score_tiles<Step<true>>,
                               compare<amx_rows, amx_cols, true>,
                               contend<true>,
                               code_roundings,
@@ -237,6 +252,6 @@ constexpr Scorer coarse_tiles{Format::int8,
 
 extern const KernelSet kernel_set_amx;
 constinit const KernelSet kernel_set_amx =
-    make_kernel_set("amx", fine_tiles, coarse_tiles, 32, 0.0017);
+    make_kernel_set("amx", fine_tiles, coarse_tiles, 32, 0.0017, medium_tiles, 0.0013);
 
 }  // namespace tripletmine

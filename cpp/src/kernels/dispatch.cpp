@@ -86,6 +86,8 @@ std::string_view name_of(Format format) {
     switch (format) {
         case Format::float32:
             return "float32";
+        case Format::bfloat16:
+            return "bfloat16";
         case Format::bfloat16_pair:
             return "bfloat16 pairs";
         case Format::int8:

@@ -5,7 +5,8 @@
 // when a call begins. Primitives allocate nothing, throw nothing and know no threads.
 //
 // A set scores pairs in two ways: *fine* (float32 or nearly so) and *coarse* (int8, several times
-// as fast, with wider bounds). Each is a Scorer, on rows packed in its own format.
+// as fast, with wider bounds); some have a *medium* way between them. Each is a Scorer, on rows
+// packed in its own format.
 //
 // Layout. Rows are packed in *panels* of `panel_rows` rows. The column side of a tile takes
 // neighbouring panels; the row side takes rows of one panel, or whole panels.
@@ -13,7 +14,7 @@
 //   others    blocks of 1 KiB, one after the other along the row: 64 bytes of each of the 16 rows,
 //             as 16 words of four bytes. Word j of row r lies at block[j * 16 + r] on the column
 //             side and at block[r * 16 + j] on the row side. A word holds four int8 elements or two
-//             bfloat16. Of a pair of bfloat16, a block of high parts comes before that of the low.
+//             bfloat16. Of bfloat16 pairs, a block of high parts comes before that of the low.
 #pragma once
 
 #include <cstddef>
@@ -39,6 +40,7 @@ enum class Sign : std::uint8_t { nearest, farthest };
 // How an element of a packed row is stored.
 enum class Format : std::uint8_t {
     float32,
+    bfloat16,
     bfloat16_pair,  // a high and a low part; the product of two low parts is left out of a score
     int8            // a code from -levels to levels, times the row's scale
 };
@@ -136,11 +138,12 @@ inline constexpr int most_tallied = 1 << 15;  // by one entry
 struct KernelSet {
     const char* name;
     Scorer fine, coarse;
+    Scorer medium;  // without a function to score with where the set has none
     // From this many elements a row on, coarse scores are worth their packing.
     int coarse_pays_from;
-    // How many nanoseconds an element they save, about: what both scorers take, on one core, in the
-    // kernel benchmark. Fine scores are better where the survivors of the coarse ones cost more.
-    double coarse_saves;
+    // How many nanoseconds an element the others save of fine scores, about, on one core, in the
+    // kernel benchmark. Finer scores are better where the survivors of coarser ones cost more.
+    double coarse_saves, medium_saves;
 
     // The exact values of `dim` elements as float64, followed by zeros up to padded(dim).
     void (*widen_float16)(const void* from, std::int64_t dim, double* to) noexcept;
