@@ -44,7 +44,7 @@ std::shared_ptr<const Dataset> measured(
 
 template <Sign sign>
 RowSweep::Question question_of(Relation relation, Ranked<sign>& selector) {
-    return {relation, sign,
+    return {relation, sign, selector.most(),
             [&](std::int64_t row, const Candidate& candidate) { selector.offer(row, candidate); }};
 }
 
@@ -182,46 +182,54 @@ Choice Join::rank(Relation relation, Sign sign, std::int64_t k, std::vector<Rang
 void Join::sweep_rows(const std::vector<RowSweep::Question>& questions) {
     RowSweep sweep(
         team_, kernels_, [this](Precision precision) { return packed(precision); },
-        plan_filter(questions.back().relation, 1), questions);
+        plan_filter(questions.back().relation, questions.back().k), questions);
     decided_ += sweep.run();
 }
 
 template <Sign sign>
 Choice Join::rank_as(Relation relation, std::int64_t k, std::vector<Range> ranges) {
     Ranked<sign> selector(rows_->size(), k, space_, std::move(ranges));
-    if (k == 1 && selector.unlimited() && RowSweep::suits(rows_->size(), cols_->size())) {
+    if (selector.unlimited() && RowSweep::suits(rows_->size(), cols_->size(), k)) {
         sweep_rows({{question_of(relation, selector)}});
-        return std::move(selector).release();
+        return sorted(std::move(selector));
     }
     Sweep<Ranked<sign>> sweep(
         team_, kernels_, [this](Precision precision) { return packed(precision); },
         plan_filter(relation, k), relation, selector);
     decided_ += sweep.run();
-    team_.for_each((rows_->size() + rows_per_task - 1) / rows_per_task,
-                   [&](std::int64_t task, int) {
-                       const std::int64_t begin = task * rows_per_task;
-                       selector.sort(begin, std::min(rows_->size(), begin + rows_per_task));
-                   });
+    return sorted(std::move(selector));
+}
+
+// What a selector has chosen, in order.
+template <Sign sign>
+Choice Join::sorted(Ranked<sign> selector) {
+    const std::int64_t rows = rows_->size();
+    if (selector.most() > 1) {
+        team_.for_each((rows + rows_per_task - 1) / rows_per_task, [&](std::int64_t task, int) {
+            const std::int64_t begin = task * rows_per_task;
+            selector.sort(begin, std::min(rows, begin + rows_per_task));
+        });
+    }
     return std::move(selector).release();
 }
 
-std::pair<Choice, Choice> Join::first(Sign positive, Sign negative) {
-    if (!RowSweep::suits(rows_->size(), cols_->size())) {
-        Choice negatives = rank(Relation::negatives, negative, 1, {});
+std::pair<Choice, Choice> Join::first(Sign positive, Sign negative, std::int64_t k) {
+    if (!RowSweep::suits(rows_->size(), cols_->size(), k)) {
+        Choice negatives = rank(Relation::negatives, negative, k, {});
         return {rank(Relation::positives, positive, 1, {}), std::move(negatives)};
     }
-    Ranked<Sign::nearest> near(rows_->size(), 1, space_, {}), other_near = near;
-    Ranked<Sign::farthest> far(rows_->size(), 1, space_, {}), other_far = far;
+    Ranked<Sign::nearest> near(rows_->size(), 1, space_, {}), near_k(rows_->size(), k, space_, {});
+    Ranked<Sign::farthest> far(rows_->size(), 1, space_, {}), far_k(rows_->size(), k, space_, {});
     const auto question = [&](Relation relation, Sign sign, auto& nearest, auto& farthest) {
         return sign == Sign::nearest ? question_of(relation, nearest)
                                      : question_of(relation, farthest);
     };
     sweep_rows({{question(Relation::positives, positive, near, far),
-                 question(Relation::negatives, negative, other_near, other_far)}});
-    const auto answer = [](Sign sign, auto& nearest, auto& farthest) {
-        return sign == Sign::nearest ? std::move(nearest).release() : std::move(farthest).release();
+                 question(Relation::negatives, negative, near_k, far_k)}});
+    const auto answer = [&](Sign sign, auto& nearest, auto& farthest) {
+        return sign == Sign::nearest ? sorted(std::move(nearest)) : sorted(std::move(farthest));
     };
-    return {answer(positive, near, far), answer(negative, other_near, other_far)};
+    return {answer(positive, near, far), answer(negative, near_k, far_k)};
 }
 
 Choice Join::list_positives(const Range& range) {

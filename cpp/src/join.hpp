@@ -76,9 +76,9 @@ public:
     // `ranges` is empty). Nearest: ascending (d, index); farthest: ascending (−d, index).
     Choice rank(Relation relation, Sign sign, std::int64_t k, std::vector<Range> ranges);
 
-    // The first positive and the first negative of every row: both asked at once where that is less
-    // work.
-    std::pair<Choice, Choice> first(Sign positive, Sign negative);
+    // The first positive and the first k negatives of every row: both asked at once where that is
+    // less work.
+    std::pair<Choice, Choice> first(Sign positive, Sign negative, std::int64_t k);
 
     // The first k candidates of every row, among those within the range, in an order drawn at
     // random: see select/random.cpp. With `positives`, k for each (row, positive) pair instead:
@@ -151,6 +151,8 @@ private:
                !rows_->same_group(row, *cols_, col);
     }
     void sweep_rows(const std::vector<RowSweep::Question>& questions);
+    template <Sign sign>
+    Choice sorted(Ranked<sign> selector);
     template <Sign sign>
     Choice rank_as(Relation relation, std::int64_t k, std::vector<Range> ranges);
 

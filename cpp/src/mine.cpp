@@ -46,13 +46,13 @@ Sign sign_of(Relation relation, Strategy strategy) {
 
 bool is_any(const Range& range) { return range.low == -infinity && range.high == infinity; }
 
-// Whether what is chosen are the first positive and the first negative, whatever the other is.
-bool chooses_firsts(const MineOptions& options, std::int64_t ranks) {
+// Whether what is chosen are the first positive and the first negatives, whatever the others are.
+bool chooses_firsts(const MineOptions& options) {
     const auto first = [](Strategy strategy, const Range& range) {
         return (strategy == Strategy::easy || strategy == Strategy::hard) && is_any(range);
     };
     return first(options.positive, options.positive_range) &&
-           first(options.negative, options.negative_range) && ranks == 1;
+           first(options.negative, options.negative_range);
 }
 
 // Puts the questions of one call to a join.
@@ -103,10 +103,10 @@ void Miner::choose_positives() {
 }
 
 Selection Miner::choose() {
-    if (chooses_firsts(options_, ranks())) {
+    if (chooses_firsts(options_)) {
         std::tie(chosen_.positives, chosen_.negatives) =
             join_.first(sign_of(Relation::positives, options_.positive),
-                        sign_of(Relation::negatives, options_.negative));
+                        sign_of(Relation::negatives, options_.negative), ranks());
         chosen_.number(team_, join_.rows());
         return std::move(chosen_);
     }

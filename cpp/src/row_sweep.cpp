@@ -19,7 +19,8 @@ Pairing both_ways(Pairing pairing) {
 
 struct RowSweep::Worker {
     Walk::Scratch walk;
-    std::vector<float> uppers, floors;
+    std::vector<float> uppers;
+    std::vector<float> floors, best;  // of each row and question, and of each hand of these
     std::vector<std::int32_t> places;
 };
 
@@ -68,25 +69,30 @@ void RowSweep::contend(const Walk::Task& task, int id, Worker& worker, Contender
     const auto cols = static_cast<std::size_t>(pairing_.cols->size());
     worker.uppers.resize(cols + max_tile_cols);
     worker.places.resize(cols);
-    worker.floors.assign(
-        static_cast<std::size_t>(task.row_end - task.row_begin) * questions_.size(),
-        -std::numeric_limits<float>::infinity());
+    const auto entries =
+        static_cast<std::size_t>(task.row_end - task.row_begin) * questions_.size();
+    constexpr float none = -std::numeric_limits<float>::infinity();
+    worker.floors.assign(entries, none);
+    const bool several = std::any_of(questions_.begin(), questions_.end(),
+                                     [](const Question& question) { return question.k > 1; });
+    worker.best.assign(several ? entries * contended_hands : 0, none);
     block.clear();
-    const auto floor = [&](std::int64_t row, std::size_t question) -> float& {
-        const auto place = static_cast<std::size_t>(row - task.row_begin);
-        return worker.floors[place * questions_.size() + question];
+    const auto entry_of = [&](std::int64_t row, std::size_t question) {
+        return static_cast<std::size_t>(row - task.row_begin) * questions_.size() + question;
     };
     walk_.run_rows(
         task, id, worker.walk, [&](std::int64_t row, const Interval& run, const float* scores) {
             for (std::size_t q = 0; q < questions_.size(); ++q) {
                 const Sign sign = questions_[q].sign;
+                const std::size_t entry = entry_of(row, q);
+                float* best = several ? worker.best.data() + entry * contended_hands : nullptr;
                 each_part(questions_[q], row, run, [&](const Interval& part) {
                     const int found = pairing_.scorer().contend(
                         scores + part.begin - run.begin,
                         pairing_.row_operand->side(sign, row, nullptr, nullptr),
                         pairing_.col_operand->side(sign, part.begin, nullptr, nullptr), sign,
-                        static_cast<int>(part.size()), worker.uppers.data(), floor(row, q),
-                        worker.places.data());
+                        static_cast<int>(part.size()), static_cast<int>(questions_[q].k), best,
+                        worker.uppers.data(), worker.floors[entry], worker.places.data());
                     for (int i = 0; i < found; ++i) {
                         const auto c = static_cast<std::size_t>(worker.places[i]);
                         block.push_back(
@@ -98,7 +104,7 @@ void RowSweep::contend(const Walk::Task& task, int id, Worker& worker, Contender
             }
         });
     std::erase_if(block, [&](const Contender& contender) {
-        return contender.upper < floor(contender.row, contender.question);
+        return contender.upper < worker.floors[entry_of(contender.row, contender.question)];
     });
 }
 
@@ -128,12 +134,14 @@ void RowSweep::each_part(const Question& question, std::int64_t row, const Inter
     }
 }
 
-// Whether fine scores are cheaper than what the coarse ones leave to do.
+// Whether closer scores are cheaper than what these leave to do.
 bool RowSweep::too_many() const {
-    constexpr std::size_t many = 32;  // for each row and question
-    std::size_t contenders = 0;
+    constexpr std::size_t many = 32;  // doubts for each row and question
+    std::size_t contenders = 0, accepted = 0;
     for (const Contenders& block : blocks_) contenders += block.size();
-    return contenders > many * questions_.size() * static_cast<std::size_t>(pairing_.rows->size());
+    for (const Question& question : questions_)
+        accepted += many + static_cast<std::size_t>(question.k);
+    return contenders > accepted * static_cast<std::size_t>(pairing_.rows->size());
 }
 
 std::int64_t RowSweep::decide(const Contenders& block) const {

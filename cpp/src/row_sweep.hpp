@@ -1,14 +1,14 @@
 // RowSweep: the sweep of small inputs. A task has its rows to itself and sees all scores of a row
-// at once, so that a row's best lower bound is known before any of its candidates is looked at.
+// at once, so that a row's floor is known before any of its candidates is looked at.
 //
 //   for each block of rows, for each row
-//     contend     all its scores → the best lower bound, and the few candidates that may be better
+//     contend     all its scores → what k of them surely reach, and the few that may reach it too
 //   for each block of rows
 //     decide      canonical distances → selectors
 //
-// For the first candidate of every row and no other question; but questions may be put together,
-// and share the scores. No floors to keep, nothing locked. The price is that a self-join scores
-// each unordered pair twice.
+// For the first few candidates of every row and no other question; but questions may be put
+// together, and share the scores. No floors to keep, nothing locked. The price is that a self-join
+// scores each unordered pair twice.
 #pragma once
 
 #include <cstdint>
@@ -26,18 +26,20 @@ namespace tripletmine {
 
 class RowSweep {
 public:
-    // Which candidate of a row is wanted, and who takes those that may be it.
+    // How many candidates of a row are wanted, and who takes those that may be among them.
     struct Question {
         Relation relation;
         Sign sign;
+        std::int64_t k;
         std::function<void(std::int64_t row, const Candidate& candidate)> offer;
     };
     using Pack = std::function<Pairing(Precision)>;
 
-    // Whether this is the better sweep for so many pairs.
-    static bool suits(std::int64_t rows, std::int64_t cols) {
+    // Whether this is the better sweep for so many pairs, of which k are wanted of every row.
+    static bool suits(std::int64_t rows, std::int64_t cols, std::int64_t k) {
         constexpr double few = 1 << 20;
-        return static_cast<double>(rows) * static_cast<double>(cols) <= few;
+        return 0 < k && k <= most_contended &&
+               static_cast<double>(rows) * static_cast<double>(cols) <= few;
     }
 
     RowSweep(Team& team, const KernelSet& kernels, Pack pack, const FilterPlan& plan,

@@ -16,9 +16,6 @@ constexpr std::int64_t seeds = blocks_for_each * block_cols;  // candidates that
 constexpr std::int64_t least_share = 12;
 // A mean is that of every fourth row.
 constexpr std::int64_t one_in = 4;
-// The best of each group of candidates is a seed: with two groups for each one wanted, the k-th of
-// them is nearly the k-th of all. A group fills a register.
-constexpr std::int64_t groups_for_each = 2, smallest_group = max_register;
 
 // The means of the blocks of rows, as they are scored but for one factor; a part of the rows tells
 // them well enough.
@@ -78,7 +75,7 @@ private:
     std::vector<double> halves_;  // of the mean squared norm, where distances come from differences
 };
 
-// The seeds of the rows of one block.
+// The floors of the rows of one block.
 class Seeds {
 public:
     Seeds(const Pairing& pairing, Relation relation, Sign sign, std::int64_t k, std::int64_t rows)
@@ -86,53 +83,47 @@ public:
           may_meet_itself_(pairing.self_join && relation == Relation::any),
           sign_(sign),
           k_(k),
-          group_(std::max(smallest_group,
-                          seeds / (groups_for_each * k) / smallest_group * smallest_group)),
-          best_(static_cast<std::size_t>(rows)),
-          uppers_(static_cast<std::size_t>(group_ + max_tile_cols)),
-          places_(static_cast<std::size_t>(group_)) {}
+          floors_(static_cast<std::size_t>(rows)),
+          best_(static_cast<std::size_t>(rows) * contended_hands),
+          uppers_(static_cast<std::size_t>(block_cols + max_tile_cols)),
+          places_(static_cast<std::size_t>(block_cols)) {}
 
     void begin() {
-        for (std::vector<float>& best : best_) best.clear();
+        std::fill(floors_.begin(), floors_.end(), -std::numeric_limits<float>::infinity());
+        std::fill(best_.begin(), best_.end(), -std::numeric_limits<float>::infinity());
     }
 
     // Takes the scores of a row, at this place of the block, with a run of columns.
-    void take(std::int64_t row, std::size_t place, const Interval& cols, const float* scores) {
-        for (std::int64_t begin = cols.begin; begin < cols.end; begin += group_) {
-            const std::int64_t end = std::min(cols.end, begin + group_);
-            if (may_meet_itself_ && is_among(row, {begin, end})) continue;
-            float best = -std::numeric_limits<float>::infinity();
+    void take(std::int64_t row, std::size_t place, Interval cols, const float* scores) {
+        const auto part = [&](std::int64_t begin, std::int64_t end) {
             pairing_.scorer().contend(scores + begin - cols.begin,
                                       pairing_.row_operand->side(sign_, row, nullptr, nullptr),
                                       pairing_.col_operand->side(sign_, begin, nullptr, nullptr),
-                                      sign_, static_cast<int>(end - begin), uppers_.data(), best,
-                                      places_.data());
-            best_[place].push_back(best);
-        }
+                                      sign_, static_cast<int>(end - begin), static_cast<int>(k_),
+                                      best_.data() + place * contended_hands, uppers_.data(),
+                                      floors_[place], places_.data());
+        };
+        const std::int64_t self = may_meet_itself_ ? place_of(row, cols) : cols.end;
+        part(cols.begin, self);
+        if (self < cols.end) part(self + 1, cols.end);
     }
 
-    float floor(std::size_t place) {
-        std::vector<float>& best = best_[place];
-        if (static_cast<std::int64_t>(best.size()) < k_) {
-            return -std::numeric_limits<float>::infinity();
-        }
-        std::nth_element(best.begin(), best.begin() + (k_ - 1), best.end(), std::greater<>());
-        return best[static_cast<std::size_t>(k_ - 1)];
-    }
+    float floor(std::size_t place) const { return floors_[place]; }
 
 private:
-    bool is_among(std::int64_t row, const Interval& cols) const {
-        for (std::int64_t col = cols.begin; col < cols.end; ++col) {
-            if (pairing_.cols->row(col) == pairing_.rows->row(row)) return true;
-        }
-        return false;
+    // Where a row lies among the columns; their end if it does not.
+    std::int64_t place_of(std::int64_t row, const Interval& cols) const {
+        std::int64_t col = cols.begin;
+        while (col < cols.end && pairing_.cols->row(col) != pairing_.rows->row(row)) ++col;
+        return col;
     }
 
     const Pairing& pairing_;
     bool may_meet_itself_;
     Sign sign_;
-    std::int64_t k_, group_;
-    std::vector<std::vector<float>> best_;  // of each group that a row has met
+    std::int64_t k_;
+    std::vector<float> floors_;
+    std::vector<float> best_;  // of each row: see Scorer::contend
     std::vector<float> uppers_;
     std::vector<std::int32_t> places_;
 };
@@ -142,7 +133,7 @@ private:
 std::vector<float> seed_floors(Team& team, Pairing pairing, Relation relation, Sign sign,
                                std::int64_t k) {
     const Dataset &rows = *pairing.rows, &cols = *pairing.cols;
-    if (k == 0 || k * smallest_group * groups_for_each > seeds) return {};
+    if (k == 0 || k > most_contended) return {};
     if (relation == Relation::positives ||
         std::min(rows.size(), cols.size()) < least_share * seeds) {
         return {};

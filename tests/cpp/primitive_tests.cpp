@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <functional>
 #include <limits>
 #include <string>
 #include <vector>
@@ -525,16 +526,27 @@ void check_contend(Tally& tally, const Scorer& scorer) {
         Side row(random, 1), cols(random, room);
         const Sign sign = repeat % 2 == 0 ? Sign::nearest : Sign::farthest;
         const float before = repeat % 3 == 0 ? none : 0.25f;
-        float floor = before, best = before;
-        std::vector<float> bounds;
+        const int k = repeat % 4 == 0 ? 1 + repeat / 4 % most_contended : 1;
+        float floor = before;
+        std::vector<float> bounds, hands(contended_hands, none);
+        for (float& hand : hands) hand = random.below(4) == 0 ? Side::number(random) : none;
+        std::vector<float> dealt = hands;
+        float best = before;
         for (int i = 0; i < count; ++i) {
             const auto c = static_cast<std::size_t>(i);
             const float score =
                 codes ? static_cast<float>(sums[c]) * cols.scale[c] * row.scale[0] : scores[c];
             const float upper =
                 (sign == Sign::nearest ? score : 0.0f - score) - row.bias[0] - cols.bias[c];
+            const float lower = upper - row.width[0] - cols.width[c];
             bounds.push_back(upper);
-            best = std::max(best, upper - row.width[0] - cols.width[c]);
+            float& hand = k == 1 ? best : dealt[c % contended_hands];
+            hand = std::max(hand, lower);
+        }
+        if (k > 1) {
+            std::vector<float> ordered = dealt;
+            std::sort(ordered.begin(), ordered.end(), std::greater<>());
+            best = std::max(best, ordered[static_cast<std::size_t>(k - 1)]);
         }
         std::vector<std::int32_t> expected, places(static_cast<std::size_t>(count));
         for (int i = 0; i < count; ++i) {
@@ -542,11 +554,11 @@ void check_contend(Tally& tally, const Scorer& scorer) {
         }
         std::vector<float> uppers(static_cast<std::size_t>(count + max_tile_cols));
         const void* from = codes ? static_cast<const void*>(sums.data()) : scores.data();
-        const int found = scorer.contend(from, row.view(), cols.view(), sign, count, uppers.data(),
-                                         floor, places.data());
+        const int found = scorer.contend(from, row.view(), cols.view(), sign, count, k,
+                                         hands.data(), uppers.data(), floor, places.data());
         places.resize(static_cast<std::size_t>(found));
         uppers.resize(bounds.size());
-        tally.check(floor == best && places == expected && uppers == bounds,
+        tally.check(floor == best && places == expected && uppers == bounds && hands == dealt,
                     "contend of " + std::to_string(count) + " scores: found " +
                         std::to_string(found) + " and floor " + text(floor) + ", expected " +
                         std::to_string(expected.size()) + " and " + text(best));

@@ -177,9 +177,24 @@ constexpr float none_beyond[2 * max_register] = {
     infinite, infinite, infinite, infinite, infinite, infinite, infinite, infinite,
     infinite, infinite, infinite, infinite, infinite, infinite, infinite, infinite};
 
+// The k-th largest of the hands' values: the largest that k of them are as large as.
+inline float kth_largest(const float* values, int k) {
+    float kth = -infinite;
+    for (int i = 0; i < contended_hands; ++i) {
+        const F32 value = F32::broadcast(values + i);
+        std::uint64_t as_large = 0;
+        for (int j = 0; j < contended_hands; j += F32::width) {
+            as_large |= at_least(F32::load(values + j), value) << j;
+        }
+        const float reached = __builtin_popcountll(as_large) >= k ? values[i] : -infinite;
+        kth = reached > kth ? reached : kth;
+    }
+    return kth;
+}
+
 template <bool codes, bool farthest>
-int contend_as(const void* scores, const TileSide& row, const TileSide& cols, int count,
-               float* uppers, float& floor, std::int32_t* places) noexcept {
+int contend_as(const void* scores, const TileSide& row, const TileSide& cols, int count, int k,
+               float* best, float* uppers, float& floor, std::int32_t* places) noexcept {
     const F32 row_bias = F32::broadcast(row.bias), row_width = F32::broadcast(row.width);
     F32 row_scale = F32::zero();
     if constexpr (codes) row_scale = F32::broadcast(row.scale);
@@ -196,18 +211,32 @@ int contend_as(const void* scores, const TileSide& row, const TileSide& cols, in
         upper.store(uppers + i);
         return sub(sub(upper, row_width), F32::load(cols.width + i));
     };
-    F32 best = F32::broadcast(&floor), other = best;
-    int i = 0;
-    for (; i + 2 * F32::width <= count; i += 2 * F32::width) {
-        best = max(best, lower_at(i));
-        other = max(other, lower_at(i + F32::width));
-    }
-    for (; i < count; i += F32::width) {
+    // The same of a register that may reach beyond the end.
+    const auto last_lower_at = [&](int i) {
         const int beyond = i + F32::width > count ? i + F32::width - count : 0;
-        best = max(best,
-                   sub(lower_at(i), F32::load(none_beyond + max_register - F32::width + beyond)));
+        return sub(lower_at(i), F32::load(none_beyond + max_register - F32::width + beyond));
+    };
+    int i = 0;
+    if (k == 1) {
+        F32 one = F32::broadcast(&floor), other = one;
+        for (; i + 2 * F32::width <= count; i += 2 * F32::width) {
+            one = max(one, lower_at(i));
+            other = max(other, lower_at(i + F32::width));
+        }
+        for (; i < count; i += F32::width) one = max(one, last_lower_at(i));
+        floor = largest(max(one, other));
+    } else {
+        for (; i + contended_hands <= count; i += contended_hands) {
+            for (int j = 0; j < contended_hands; j += F32::width) {
+                max(F32::load(best + j), lower_at(i + j)).store(best + j);
+            }
+        }
+        for (int j = 0; i < count; i += F32::width, j += F32::width) {
+            max(F32::load(best + j), last_lower_at(i)).store(best + j);
+        }
+        const float kth = kth_largest(best, k);
+        floor = kth > floor ? kth : floor;
     }
-    floor = largest(max(best, other));
     int found = 0;
     const F32 least = F32::broadcast(&floor);
     for (i = 0; i < count; i += word_bits) {
@@ -223,10 +252,10 @@ int contend_as(const void* scores, const TileSide& row, const TileSide& cols, in
 
 template <bool codes>
 int contend(const void* scores, const TileSide& row, const TileSide& cols, Sign sign, int count,
-            float* uppers, float& floor, std::int32_t* places) noexcept {
-    return (sign == Sign::nearest
-                ? contend_as<codes, false>
-                : contend_as<codes, true>)(scores, row, cols, count, uppers, floor, places);
+            int k, float* best, float* uppers, float& floor, std::int32_t* places) noexcept {
+    constexpr auto near = contend_as<codes, false>, far = contend_as<codes, true>;
+    return (sign == Sign::nearest ? near : far)(scores, row, cols, count, k, best, uppers, floor,
+                                                places);
 }
 
 // Whole groups of eight straight from memory; the rest by way of a zeroed copy, which fills the

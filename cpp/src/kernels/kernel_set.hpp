@@ -60,6 +60,9 @@ struct TileSide {
     const float* ceiling;
 };
 
+// See Scorer::contend.
+inline constexpr int contended_hands = 32, most_contended = 24;
+
 struct Scorer {
     Format format;
     int tile_rows, tile_cols;
@@ -86,12 +89,15 @@ struct Scorer {
     bool (*compare)(const void* tile, const TileSide& rows, const TileSide& cols, Sign sign,
                     bool banded, std::uint64_t* masks) noexcept;
 
-    // Of `count` scores of one row: writes their upper bounds, raises `floor` to the best lower
-    // bound, and writes the places, ascending, of those whose upper bound reaches it; returns how
-    // many. Reads (no NaN) up to max_register elements beyond the end, and writes up to as many
-    // uppers, of which it reads max_tile_cols beyond the end.
+    // Of `count` scores of one row: writes their upper bounds, raises `floor` to what k of them
+    // surely reach, and writes the places, ascending, of those whose upper bound reaches it;
+    // returns how many. One reaches the best lower bound. For k > 1 the scores are dealt out to
+    // contended_hands; `best` holds the best lower bound of each hand, which is raised, and
+    // the k-th best of these is the floor. Reads (no NaN) up to max_register elements beyond the
+    // end, and writes up to as many uppers, of which it reads max_tile_cols beyond the end.
     int (*contend)(const void* scores, const TileSide& row, const TileSide& cols, Sign sign,
-                   int count, float* uppers, float& floor, std::int32_t* places) noexcept;
+                   int count, int k, float* best, float* uppers, float& floor,
+                   std::int32_t* places) noexcept;
 
     // How many roundings the product of element k passes through on its way into the score of rows
     // of `dim` elements, at most (int8: none before the score).
