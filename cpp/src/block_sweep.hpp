@@ -5,7 +5,7 @@
 //       sift        most candidates do not matter, the rest may raise the row's floors;
 //         or tally  or all matter, and most are counted by their scores
 //       what the bounds left open is remembered
-//     decide        column by column: canonical distances → selectors
+//     decide        row by row, some columns at a time: canonical distances → selectors
 //
 // For selectors with much to remember for each row (select/intervals.hpp, select/window.hpp): a
 // row's selector is made when its block begins and handed over when the block ends, so that memory
@@ -48,9 +48,8 @@ public:
         const float widest = *std::max_element(widths, widths + pairing_.cols->size());
         std::vector<Worker> workers;
         for (int id = 0; id < team_.size(); ++id) {
-            // Of a column with rows: these are few, and stay near.
             workers.emplace_back(
-                ExactDistance(*pairing_.cols, *pairing_.rows, kernels_, pairing_.metric));
+                ExactDistance(*pairing_.rows, *pairing_.cols, kernels_, pairing_.metric));
         }
         team_.for_each(
             static_cast<std::int64_t>(walk_.tasks().size()), [&](std::int64_t number, int id) {
@@ -97,7 +96,7 @@ private:
         Counting counting;
         std::vector<std::int32_t> places, slots;
         std::vector<Undecided> undecided;
-        std::vector<std::uint32_t> ends, order;  // of the undecided, by column
+        std::vector<std::uint32_t> ends, order;  // of the undecided, by columns and row
         std::vector<double> distances;
         ExactDistance distance;
     };
@@ -175,20 +174,19 @@ private:
                 return worker.of(pair.row).settles(pair.slot, pair.upper);
             });
         }
-        sort_by_column(worker);
+        sort_by_columns(worker);
         worker.distances.resize(undecided.size());
-        std::vector<std::int64_t> rows;
+        std::vector<std::int64_t> cols;
         std::vector<double> distances;
         for (std::size_t begin = 0, end; begin < undecided.size(); begin = end) {
-            const std::uint32_t col = undecided[worker.order[begin]].col;
-            rows.clear();
-            for (end = begin; end < undecided.size() && undecided[worker.order[end]].col == col;
+            const std::uint32_t row = undecided[worker.order[begin]].row;
+            cols.clear();
+            for (end = begin; end < undecided.size() && undecided[worker.order[end]].row == row;
                  ++end) {
-                rows.push_back(undecided[worker.order[end]].row);
+                cols.push_back(undecided[worker.order[end]].col);
             }
-            if (end < undecided.size()) worker.distance.prefetch(undecided[worker.order[end]].col);
-            distances.resize(rows.size());
-            worker.distance.many(col, rows, distances.data());
+            distances.resize(cols.size());
+            worker.distance.many(row, cols, distances.data());
             for (std::size_t i = begin; i < end; ++i) {
                 worker.distances[worker.order[i]] = distances[i - begin];
             }
@@ -202,19 +200,26 @@ private:
         undecided.clear();
     }
 
-    static void sort_by_column(Worker& worker) {
+    // Row by row, but only so many columns at a time that a row meets some of them: a row is worth
+    // widening, and the columns stay near for the next one.
+    static void sort_by_columns(Worker& worker) {
+        constexpr std::size_t pairs_of_row = 8;
+        const std::vector<Undecided>& undecided = worker.undecided;
+        worker.order.resize(undecided.size());
+        if (undecided.empty()) return;
         std::uint32_t first = UINT32_MAX, last = 0;
-        for (const Undecided& pair : worker.undecided) {
+        for (const Undecided& pair : undecided) {
             first = std::min(first, pair.col);
             last = std::max(last, pair.col);
         }
-        worker.order.resize(worker.undecided.size());
-        if (worker.undecided.empty()) return;
-        worker.ends.assign(last - first + 2, 0);
-        for (const Undecided& pair : worker.undecided) ++worker.ends[pair.col - first + 1];
+        const std::size_t parts = 1 + undecided.size() / (pairs_of_row * worker.selectors.size());
+        const std::size_t width = (last - first) / parts + 1;
+        const auto part_of = [&](const Undecided& pair) { return (pair.col - first) / width; };
+        worker.ends.assign(parts + 1, 0);
+        for (const Undecided& pair : undecided) ++worker.ends[part_of(pair) + 1];
         std::partial_sum(worker.ends.begin(), worker.ends.end(), worker.ends.begin());
-        for (std::uint32_t i = 0; i < worker.undecided.size(); ++i) {
-            worker.order[worker.ends[worker.undecided[i].col - first]++] = i;
+        for (std::uint32_t i = 0; i < undecided.size(); ++i) {
+            worker.order[worker.ends[part_of(undecided[i])]++] = i;
         }
     }
 

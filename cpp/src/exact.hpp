@@ -38,22 +38,20 @@ public:
         for (std::size_t i = 0; i < cols.size(); i += together) {
             const auto part = cols.subspan(i, std::min<std::size_t>(together, cols.size() - i));
             for (std::size_t j = i + together; j < std::min(i + 2 * together, cols.size()); ++j) {
-                prefetch(cols_, cols[j]);
+                prefetch(cols[j]);
             }
             few(row, part, distances + i);
         }
     }
 
-    // Asks for the memory of a row in time: rows lie anywhere.
-    void prefetch(std::int64_t row) const { prefetch(rows_, row); }
-
     std::int64_t decided() const { return decided_; }
 
 private:
-    static void prefetch(const Dataset& dataset, std::int64_t position) {
+    // Asks for the memory of a column in time: columns lie anywhere.
+    void prefetch(std::int64_t col) const {
         constexpr std::int64_t line = 64;
-        const char* from = static_cast<const char*>(dataset.float32_row(position));
-        const std::int64_t bytes = dataset.dim() * static_cast<std::int64_t>(sizeof(float));
+        const char* from = static_cast<const char*>(cols_.float32_row(col));
+        const std::int64_t bytes = cols_.dim() * static_cast<std::int64_t>(sizeof(float));
         if (from == nullptr) return;
         for (std::int64_t at = 0; at < bytes; at += line) __builtin_prefetch(from + at);
     }
