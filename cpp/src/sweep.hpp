@@ -212,6 +212,8 @@ void Sweep<Selector>::prepare(Worker& worker) const {
     // A rectangular walk asks nothing for its columns: no bound reaches their floor.
     worker.col_floor.assign(max_tile_cols, std::numeric_limits<float>::infinity());
     worker.col_ceiling.assign(max_tile_cols, -std::numeric_limits<float>::infinity());
+    // Growing would hold two copies. A tile may add both sides of each of its pairs.
+    worker.undecided.reserve(most_undecided_ + 2 * max_tile_rows * max_tile_cols);
     worker.row_floor.resize(max_tile_rows);
     worker.row_ceiling.resize(max_tile_rows);
     worker.distance.emplace(*pairing_.rows, *pairing_.cols, kernels_, pairing_.metric);
