@@ -390,7 +390,7 @@ void Sweep<Selector>::sort_by_row(std::vector<Undecided>& undecided) const {
     std::partial_sum(ends.begin(), ends.end(), ends.begin());
     std::vector<Undecided> sorted(undecided.size());
     for (const Undecided& pair : undecided) sorted[ends[pair.row]++] = pair;
-    undecided = std::move(sorted);
+    undecided.assign(sorted.begin(), sorted.end());  // and its room stays
 }
 
 template <typename Selector>

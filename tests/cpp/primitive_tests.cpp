@@ -519,9 +519,10 @@ void check_contend(Tally& tally, const Scorer& scorer) {
         const int count = repeat % 150 + 1, room = count + max_register;
         std::vector<float> scores;
         std::vector<std::int32_t> sums;
-        for (int i = 0; i < room; ++i) {  // beyond the end the best ones
+        for (int i = 0; i < room; ++i) {  // beyond the end the best ones, or no numbers
             sums.push_back(i < count ? static_cast<std::int32_t>(random.below(17) - 8) : 99);
-            scores.push_back(i < count ? Side::number(random) : 99.0f);
+            const float beyond = i % 3 == 0 ? std::numeric_limits<float>::quiet_NaN() : 99.0f;
+            scores.push_back(i < count ? Side::number(random) : beyond);
         }
         Side row(random, 1), cols(random, room);
         const Sign sign = repeat % 2 == 0 ? Sign::nearest : Sign::farthest;

@@ -2,8 +2,9 @@
 // anonymous namespace:
 //
 //   F32     a register of F32::width floats: load, store, broadcast, zero, from_int32,
-//           gather (table, I32), fma (a*b+c), add, sub, mul, min, max, sqrt, largest (of its
-//           lanes), and the comparisons at_least / at_most, which give one bit a lane
+//           gather (table, I32), fma (a*b+c), add, sub, mul, min, max (the second where the
+//           first is no number), sqrt, largest (of its lanes), and the comparisons at_least /
+//           at_most, which give one bit a lane
 //   F64x8   eight doubles (in one or more registers): load, zero, broadcast, add, sub, mul,
 //           max_magnitude, reduce, store_codes (integers, as int8)
 //   I32     a register of I32::width int32: load, store, fill, sequence (from a number on),
@@ -211,7 +212,7 @@ int contend_as(const void* scores, const TileSide& row, const TileSide& cols, in
         upper.store(uppers + i);
         return sub(sub(upper, row_width), F32::load(cols.width + i));
     };
-    // The same of a register that may reach beyond the end.
+    // The same of a register that may reach beyond the end, where anything may lie.
     const auto last_lower_at = [&](int i) {
         const int beyond = i + F32::width > count ? i + F32::width - count : 0;
         return sub(lower_at(i), F32::load(none_beyond + max_register - F32::width + beyond));
@@ -223,7 +224,7 @@ int contend_as(const void* scores, const TileSide& row, const TileSide& cols, in
             one = max(one, lower_at(i));
             other = max(other, lower_at(i + F32::width));
         }
-        for (; i < count; i += F32::width) one = max(one, last_lower_at(i));
+        for (; i < count; i += F32::width) one = max(last_lower_at(i), one);
         floor = largest(max(one, other));
     } else {
         for (; i + contended_hands <= count; i += contended_hands) {
@@ -232,7 +233,7 @@ int contend_as(const void* scores, const TileSide& row, const TileSide& cols, in
             }
         }
         for (int j = 0; i < count; i += F32::width, j += F32::width) {
-            max(F32::load(best + j), last_lower_at(i)).store(best + j);
+            max(last_lower_at(i), F32::load(best + j)).store(best + j);
         }
         const float kth = kth_largest(best, k);
         floor = kth > floor ? kth : floor;

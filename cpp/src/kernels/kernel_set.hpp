@@ -93,8 +93,9 @@ struct Scorer {
     // surely reach, and writes the places, ascending, of those whose upper bound reaches it;
     // returns how many. One reaches the best lower bound. For k > 1 the scores are dealt out to
     // contended_hands; `best` holds the best lower bound of each hand, which is raised, and
-    // the k-th best of these is the floor. Reads (no NaN) up to max_register elements beyond the
-    // end, and writes up to as many uppers, of which it reads max_tile_cols beyond the end.
+    // the k-th best of these is the floor. Reads up to max_register elements beyond the end,
+    // whatever they are, and writes up to as many uppers, of which it reads max_tile_cols beyond
+    // the end.
     int (*contend)(const void* scores, const TileSide& row, const TileSide& cols, Sign sign,
                    int count, int k, float* best, float* uppers, float& floor,
                    std::int32_t* places) noexcept;

@@ -150,12 +150,17 @@ public:
         floors_[0] = std::numeric_limits<float>::infinity();
         const std::int32_t buckets = bucket_range_.count();
         first_.resize(static_cast<std::size_t>(buckets));
+        last_.resize(static_cast<std::size_t>(buckets));
         least_.resize(static_cast<std::size_t>(buckets));
         most_.resize(static_cast<std::size_t>(buckets));
-        std::int64_t first = 0;
+        std::int64_t first = 0, last = 0;
         for (std::int32_t b = buckets - 1; b >= 0; --b) {  // from near to far
             first = thresholds_.certainly_beyond(bucket_range_.most(b), first);
+            const float lowest = bucket_range_.least(b) - widest;
+            last = std::max(first, last);
+            while (!thresholds_.certainly_within(lowest, last)) ++last;
             first_[static_cast<std::size_t>(b)] = static_cast<std::int32_t>(first);
+            last_[static_cast<std::size_t>(b)] = static_cast<std::int32_t>(last);
             limit(b);
         }
     }
@@ -223,25 +228,18 @@ private:
     }
 
     // Which candidates of a bucket still matter: those that may be in a slot whose floor they may
-    // reach.
+    // reach. Floors fall from slot to slot.
     void limit(std::int32_t bucket) {
         const auto at = static_cast<std::size_t>(bucket);
         const float highest = bucket_range_.most(bucket);
-        const float lowest = bucket_range_.least(bucket) - widest_;
-        float least = no_limit, most = -no_limit;
-        for (std::int32_t slot = first_[at];; ++slot) {
-            const float floor = floor_of(slot);
-            if (floor <= highest) {
-                if (least == no_limit) most = slot == first_[at] ? no_limit : most_in(slot);
-                least = std::min(least, floor);
-            }
-            if (thresholds_.certainly_within(lowest, slot)) break;
-        }
-        least_[at] = least;
-        most_[at] = most;
+        std::int32_t slot = first_[at];
+        while (slot < last_[at] && floor_of(slot) > highest) ++slot;
+        least_[at] = floor_of(last_[at]);  // beyond the bucket if none of its slots is of interest
+        most_[at] = slot == first_[at] ? no_limit : most_in(slot);
     }
 
-    // No candidate with a lower upper bound is in this slot and of interest.
+    // No candidate with a lower upper bound is in this slot and of interest. What is kept in a slot
+    // is beyond the one before it for certain, and so are lower bounds; hence floors fall.
     float floor_of(std::int64_t slot) const {
         return std::max(floors_[static_cast<std::size_t>(slot)], thresholds_.beyond()[slot]);
     }
@@ -270,8 +268,8 @@ private:
     std::vector<float> floors_;  // of each slot
     float widest_;
     BucketRange bucket_range_;
-    // Of each bucket: the first slot that its candidates may be in, and which of them matter.
-    std::vector<std::int32_t> first_;
+    // Of each bucket: the slots that its candidates may be in, and which of them matter.
+    std::vector<std::int32_t> first_, last_;
     std::vector<float> least_, most_;
 };
 
