@@ -157,7 +157,7 @@ def _our_ranked(x: Rows, labels: Labels, job: Job, threads: int) -> Answer:
     import tripletmine
 
     found = tripletmine.mine(
-        x, labels, pos_strategy="hard", neg_strategy="hard", num_negatives=job.k, n_threads=threads
+        x, labels, pos_strategy="hard", neg_strategy="hard", num_negatives=job.k
     )
     return found.positives[:: job.k], found.negatives.reshape(-1, job.k)
 
@@ -165,14 +165,14 @@ def _our_ranked(x: Rows, labels: Labels, job: Job, threads: int) -> Answer:
 def _our_triplets(x: Rows, labels: Labels, job: Job, threads: int, **options: Any) -> Answer:
     import tripletmine
 
-    found = tripletmine.mine(x, labels, pos_strategy="all", n_threads=threads, **options)
+    found = tripletmine.mine(x, labels, pos_strategy="all", **options)
     return found.anchors, found.positives, found.negatives
 
 
 def _our_census(x: Rows, labels: Labels, job: Job, threads: int) -> Answer:
     import tripletmine
 
-    found = tripletmine.census(x, labels, margins=MARGINS, per="anchor", n_threads=threads)
+    found = tripletmine.census(x, labels, margins=MARGINS, per="anchor")
     return (counts_of(found),)
 
 

@@ -12,7 +12,7 @@
 namespace tripletmine {
 namespace {
 
-constexpr std::int64_t rows_per_task = 256;
+constexpr std::int64_t rows_per_task = 64;
 
 // Four times a squared norm (the largest squared distance) must still be a float64.
 constexpr double largest_norm2_accepted = 0x1p1020;

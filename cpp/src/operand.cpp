@@ -45,6 +45,7 @@ struct Operand::Scratch {
     std::vector<double> exact, rounded;  // u and q
     std::vector<double> weighted;        // q times the roundings of its products
     double low_norm2 = 0.0;              // of the part whose products are left out of scores
+    double error2 = 0.0;                 // ‖u − q‖²
     float scale = 1.0f;
     // Row by row; which of them depends on the format.
     std::vector<float> floats, low;
@@ -206,15 +207,15 @@ void Operand::round_row(std::int64_t lane, double factor, Scratch& scratch) cons
         }
         case Format::int8:
             scratch.scale = kernels_.encode(exact, factor, dim, scorer_.levels, smallest_coded,
-                                            scratch.codes.data() + lane * depth_, rounded);
-            break;
+                                            scratch.codes.data() + lane * depth_, scratch.error2);
+            return;
     }
+    kernels_.exact_squares(exact, rounded, 0, 1, padded(dim), &scratch.error2);
 }
 
 // The row's share E of the bound |score − true score| ≤ E_x + E_y, and what the sweep makes of it.
 //
-// With u the true scaled row, ‖u‖ ≤ 1, q the packed one, r = ‖u − q‖, M = ‖q‖ + r ≥ ‖u‖, and M ≤ 1
-// + 2r up to rounding:
+// With u the true scaled row, ‖u‖ ≤ 1, q the packed one, r = ‖u − q‖, and M = ‖u‖ + 2r ≥ ‖q‖ + r:
 //   packing     |u_x·u_y − q_x·q_y| ≤ r_x‖u_y‖ + ‖q_x‖r_y            ≤ r + ½r² a row
 //   low parts   |l_x·l_y|, of pairs of bfloat16                       ≤ ½‖l‖² a row
 //   summation   m_k float32 roundings: ≤ Σγ_k|q_x[k]·q_y[k]|           ≤ ½Σγ_k·q[k]² a row,
@@ -223,22 +224,21 @@ void Operand::round_row(std::int64_t lane, double factor, Scratch& scratch) cons
 //   sweep       three products and four operations in float32         ≤ 2⁻²²·(M² + 1.25b + 4E) a
 //   row underflow   of any float32 operation, flushed to zero or not       ≤ d·2⁻¹²⁰
 void Operand::bound_row(std::int64_t position, Scratch& scratch) {
-    double error2 = 0.0, norm2 = 0.0, rounding = 0.0;
-    const std::int64_t length = padded(dataset_.dim());
-    const double* rounded = scratch.rounded.data();
-    kernels_.exact_squares(scratch.exact.data(), rounded, 0, 1, length, &error2);
-    kernels_.exact_dot(rounded, rounded, 0, 1, length, &norm2);
+    double rounding = 0.0;
     if (scorer_.format != Format::int8) {
+        const double* rounded = scratch.rounded.data();
         double* weighted = scratch.weighted.data();
         for (std::int64_t k = 0; k < dataset_.dim(); ++k)
             weighted[k] = gamma_.data()[k] * rounded[k];
-        kernels_.exact_dot(weighted, rounded, 0, 1, length, &rounding);
+        kernels_.exact_dot(weighted, rounded, 0, 1, padded(dataset_.dim()), &rounding);
     }
 
     const double dim = static_cast<double>(dataset_.dim());
     const double exact_norm2 = dataset_.norm2(position);
-    const double r = std::sqrt(error2) * (1.0 + 0x1p-20);
-    const double m2 = (std::sqrt(norm2) + r) * (std::sqrt(norm2) + r) * (1.0 + 0x1p-20);
+    const double r = std::sqrt(scratch.error2) * (1.0 + 0x1p-20);
+    const double norm =
+        space_.metric == Metric::cosine ? 1.0 : std::sqrt(exact_norm2) * space_.scale;
+    const double m2 = (norm + 2.0 * r) * (norm + 2.0 * r) * (1.0 + 0x1p-20);
     const double b =
         from_differences(space_.metric) ? 0.5 * (exact_norm2 * space_.scale) * space_.scale : 0.0;
 

@@ -114,7 +114,7 @@ void Team::poll(int worker) {
 }
 
 int threads_for(int wanted, double multiply_adds) {
-    constexpr double worth_a_team = 5e7;  // less is done before a team has begun
+    constexpr double worth_a_team = 8e6;  // less is done before a team has begun
     return wanted == 0 && multiply_adds < worth_a_team ? 1 : wanted;
 }
 

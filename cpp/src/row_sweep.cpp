@@ -5,24 +5,25 @@
 #include <numeric>
 #include <utility>
 
-#include "exact.hpp"
-
 namespace tripletmine {
 namespace {
+
+constexpr float infinite = std::numeric_limits<float>::infinity();
 
 Pairing both_ways(Pairing pairing) {
     pairing.symmetric = false;
     return pairing;
 }
 
-}  // namespace
+// All pairs, unless nothing but positives is asked for.
+Relation relation_of(std::span<const RowSweep::Question> questions) {
+    const bool positives = std::all_of(
+        questions.begin(), questions.end(),
+        [](const RowSweep::Question& one) { return one.relation == Relation::positives; });
+    return positives ? Relation::positives : Relation::any;
+}
 
-struct RowSweep::Worker {
-    Walk::Scratch walk;
-    std::vector<float> uppers;
-    std::vector<float> floors, best;  // of each row and question, and of each hand of these
-    std::vector<std::int32_t> places;
-};
+}  // namespace
 
 RowSweep::RowSweep(Team& team, const KernelSet& kernels, Pack pack, const FilterPlan& plan,
                    std::span<const Question> questions)
@@ -32,133 +33,159 @@ RowSweep::RowSweep(Team& team, const KernelSet& kernels, Pack pack, const Filter
       plan_(plan),
       questions_(questions),
       pairing_(both_ways(pack_(plan[0].precision))),
-      walk_(team, pairing_, questions.size() == 1 ? questions[0].relation : Relation::any,
+      walk_(team, pairing_, relation_of(questions),
             plan_blocks(pairing_, pairing_.col_operand->padded_size(), team.size())),
-      blocks_(walk_.tasks().size()) {
+      workers_(static_cast<std::size_t>(team.size())) {
     walk_.announce();
     if (pairing_.rows->labelled()) classes_ = pairing_.cols->classes_of(*pairing_.rows);
 }
 
 std::int64_t RowSweep::run() {
-    contend();
-    for (auto stage = plan_.begin() + 1; stage != plan_.end() && too_many(); ++stage) {
-        pairing_ = both_ways(pack_(stage->precision));
+    std::vector<std::size_t> blocks(walk_.tasks().size());
+    std::iota(blocks.begin(), blocks.end(), std::size_t{0});
+    for (auto stage = plan_.begin();;) {
+        const bool last = stage + 1 == plan_.end();
+        blocks = settle(blocks, last);
+        if (blocks.empty()) break;
+        pairing_ = both_ways(pack_((++stage)->precision));
         walk_.score_with(pairing_);
-        contend();
     }
-    std::vector<std::int64_t> decided(blocks_.size());
-    for_blocks([&](std::size_t block, int) { decided[block] = decide(blocks_[block]); });
-    return std::accumulate(decided.begin(), decided.end(), std::int64_t{0});
+    std::int64_t decided = 0;
+    for (const Worker& worker : workers_) {
+        if (worker.distance) decided += worker.distance->decided();
+    }
+    return decided;
 }
 
-template <typename Visit>
-void RowSweep::for_blocks(Visit visit) {
-    team_.for_each(static_cast<std::int64_t>(blocks_.size()), [&](std::int64_t number, int id) {
-        visit(static_cast<std::size_t>(number), id);
+// Answers the questions for some blocks of rows; returns those which are better off with closer
+// scores, unless these are the last ones.
+std::vector<std::size_t> RowSweep::settle(const std::vector<std::size_t>& blocks, bool last) {
+    std::vector<std::uint8_t> open(blocks.size());
+    for (Worker& worker : workers_) {
+        const auto cols = static_cast<std::size_t>(pairing_.cols->size());
+        const float* near = pairing_.col_operand->bias(Sign::nearest);
+        const float* far = pairing_.col_operand->bias(Sign::farthest);
+        worker.near_bias.assign(near, near + cols + max_register);
+        worker.far_bias.assign(far, far + cols + max_register);
+        worker.walk = {};
+    }
+    team_.for_each(static_cast<std::int64_t>(blocks.size()), [&](std::int64_t number, int id) {
+        const auto at = static_cast<std::size_t>(number);
+        const Walk::Task& task = walk_.tasks()[blocks[at]];
+        Worker& worker = workers_[static_cast<std::size_t>(id)];
+        contend(task, id, worker);
+        if (!last && too_many(task, worker.contenders)) {
+            open[at] = 1;
+        } else {
+            decide(worker);
+        }
     });
+    std::vector<std::size_t> left;
+    for (std::size_t at = 0; at < blocks.size(); ++at) {
+        if (open[at] != 0) left.push_back(blocks[at]);
+    }
+    return left;
 }
 
-void RowSweep::contend() {
-    std::vector<Worker> workers(static_cast<std::size_t>(team_.size()));
-    for_blocks([&](std::size_t block, int id) {
-        contend(walk_.tasks()[block], id, workers[static_cast<std::size_t>(id)], blocks_[block]);
-    });
-}
-
-void RowSweep::contend(const Walk::Task& task, int id, Worker& worker, Contenders& block) {
+void RowSweep::contend(const Walk::Task& task, int id, Worker& worker) {
     const auto cols = static_cast<std::size_t>(pairing_.cols->size());
     worker.uppers.resize(cols + max_tile_cols);
     worker.places.resize(cols);
     const auto entries =
         static_cast<std::size_t>(task.row_end - task.row_begin) * questions_.size();
-    constexpr float none = -std::numeric_limits<float>::infinity();
-    worker.floors.assign(entries, none);
+    worker.floors.assign(entries, -infinite);
     const bool several = std::any_of(questions_.begin(), questions_.end(),
                                      [](const Question& question) { return question.k > 1; });
-    worker.best.assign(several ? entries * contended_hands : 0, none);
-    block.clear();
+    worker.best.assign(several ? entries * contended_hands : 0, -infinite);
+    worker.contenders.clear();
     const auto entry_of = [&](std::int64_t row, std::size_t question) {
         return static_cast<std::size_t>(row - task.row_begin) * questions_.size() + question;
     };
     walk_.run_rows(
         task, id, worker.walk, [&](std::int64_t row, const Interval& run, const float* scores) {
             for (std::size_t q = 0; q < questions_.size(); ++q) {
+                const auto [part, gap] = part_of(questions_[q], row, run);
+                if (part.size() == 0) continue;
                 const Sign sign = questions_[q].sign;
                 const std::size_t entry = entry_of(row, q);
                 float* best = several ? worker.best.data() + entry * contended_hands : nullptr;
-                each_part(questions_[q], row, run, [&](const Interval& part) {
-                    const int found = pairing_.scorer().contend(
-                        scores + part.begin - run.begin,
-                        pairing_.row_operand->side(sign, row, nullptr, nullptr),
-                        pairing_.col_operand->side(sign, part.begin, nullptr, nullptr), sign,
-                        static_cast<int>(part.size()), static_cast<int>(questions_[q].k), best,
-                        worker.uppers.data(), worker.floors[entry], worker.places.data());
-                    for (int i = 0; i < found; ++i) {
-                        const auto c = static_cast<std::size_t>(worker.places[i]);
-                        block.push_back(
-                            {static_cast<std::uint32_t>(row),
-                             static_cast<std::uint32_t>(part.begin) + static_cast<std::uint32_t>(c),
-                             static_cast<std::uint32_t>(q), worker.uppers[c]});
-                    }
-                });
+                float* bias = (sign == Sign::nearest ? worker.near_bias : worker.far_bias).data();
+                TileSide side = pairing_.col_operand->side(sign, part.begin, nullptr, nullptr);
+                side.bias = bias + part.begin;
+                std::fill(bias + gap.begin, bias + gap.end, infinite);
+                const int found = pairing_.scorer().contend(
+                    scores + part.begin - run.begin,
+                    pairing_.row_operand->side(sign, row, nullptr, nullptr), side, sign,
+                    static_cast<int>(part.size()), static_cast<int>(questions_[q].k), best,
+                    worker.uppers.data(), worker.floors[entry], worker.places.data());
+                for (std::int64_t c = gap.begin; c < gap.end; ++c) {
+                    bias[c] = pairing_.col_operand->bias(sign)[c];
+                }
+                for (int i = 0; i < found; ++i) {
+                    const float upper = worker.uppers[static_cast<std::size_t>(worker.places[i])];
+                    if (upper == -infinite) continue;  // left out
+                    const std::int64_t col = part.begin + worker.places[i];
+                    worker.contenders.push_back({static_cast<std::uint32_t>(row),
+                                                 static_cast<std::uint32_t>(col),
+                                                 static_cast<std::uint32_t>(q), upper});
+                }
             }
         });
-    std::erase_if(block, [&](const Contender& contender) {
+    std::erase_if(worker.contenders, [&](const Contender& contender) {
         return contender.upper < worker.floors[entry_of(contender.row, contender.question)];
     });
 }
 
-// Calls visit(part) for what the question is about in a run of columns, the row itself left out.
-template <typename Visit>
-void RowSweep::each_part(const Question& question, std::int64_t row, const Interval& cols,
-                         Visit visit) const {
-    const auto part = [&](std::int64_t begin, std::int64_t end) {
-        if (begin < end) visit(Interval{begin, end});
-    };
+// What a question is about in a run of columns; never the row itself.
+RowSweep::Part RowSweep::part_of(const Question& question, std::int64_t row,
+                                 const Interval& cols) const {
     Interval own = cols;
     if (question.relation != Relation::any) {
         const Interval same = classes_[static_cast<std::size_t>(row)];
         own = {std::clamp(same.begin, cols.begin, cols.end),
                std::clamp(same.end, cols.begin, cols.end)};
     }
-    if (question.relation == Relation::negatives) {
-        part(cols.begin, own.begin);
-        part(own.end, cols.end);
-    } else if (pairing_.self_join) {
-        const std::int64_t self = pairing_.cols->position_of(pairing_.rows->row(row), own);
-        const bool there = self < own.end && pairing_.cols->row(self) == pairing_.rows->row(row);
-        part(own.begin, self);
-        part(self + there, own.end);
-    } else {
-        part(own.begin, own.end);
-    }
+    if (question.relation == Relation::negatives) return {cols, own};
+    return {own, self_among(row, own)};
+}
+
+// The row itself, as one of these columns; or nothing.
+Interval RowSweep::self_among(std::int64_t row, const Interval& cols) const {
+    const Interval none{cols.begin, cols.begin};
+    if (!pairing_.self_join) return none;
+    const std::int64_t position = pairing_.rows == pairing_.cols
+                                      ? row
+                                      : pairing_.cols->position_of(pairing_.rows->row(row), cols);
+    if (position < cols.begin || position >= cols.end) return none;
+    if (pairing_.cols->row(position) != pairing_.rows->row(row)) return none;
+    return {position, position + 1};
 }
 
 // Whether closer scores are cheaper than what these leave to do.
-bool RowSweep::too_many() const {
-    constexpr std::size_t many = 32;  // doubts for each row and question
-    std::size_t contenders = 0, accepted = 0;
-    for (const Contenders& block : blocks_) contenders += block.size();
-    for (const Question& question : questions_)
-        accepted += many + static_cast<std::size_t>(question.k);
-    return contenders > accepted * static_cast<std::size_t>(pairing_.rows->size());
+bool RowSweep::too_many(const Walk::Task& task, const Contenders& contenders) const {
+    constexpr std::int64_t many = 32;  // doubts for each row and question
+    std::int64_t accepted = 0;
+    for (const Question& question : questions_) accepted += many + question.k;
+    return static_cast<std::int64_t>(contenders.size()) >
+           accepted * (task.row_end - task.row_begin);
 }
 
-std::int64_t RowSweep::decide(const Contenders& block) const {
-    ExactDistance distance(*pairing_.rows, *pairing_.cols, kernels_, pairing_.metric);
-    std::vector<std::int64_t> cols;
-    std::vector<double> distances;
-    for (auto at = block.begin(), end = at; at != block.end(); at = end) {
+void RowSweep::decide(Worker& worker) const {
+    if (!worker.distance) {
+        worker.distance.emplace(*pairing_.rows, *pairing_.cols, kernels_, pairing_.metric);
+    }
+    const Contenders& contenders = worker.contenders;
+    for (auto at = contenders.begin(), end = at; at != contenders.end(); at = end) {
         const std::int64_t row = at->row;
-        cols.clear();
-        for (; end != block.end() && end->row == row; ++end) cols.push_back(end->col);
-        distances.resize(cols.size());
-        distance.many(row, cols, distances.data());
-        for (std::size_t i = 0; i < cols.size(); ++i, ++at) {
-            questions_[at->question].offer(row, {distances[i], pairing_.cols->row(cols[i])});
+        worker.cols.clear();
+        for (; end != contenders.end() && end->row == row; ++end) worker.cols.push_back(end->col);
+        worker.distances.resize(worker.cols.size());
+        worker.distance->many(row, worker.cols, worker.distances.data());
+        for (std::size_t i = 0; i < worker.cols.size(); ++i, ++at) {
+            questions_[at->question].offer(
+                row, {worker.distances[i], pairing_.cols->row(worker.cols[i])});
         }
     }
-    return distance.decided();
 }
 
 }  // namespace tripletmine

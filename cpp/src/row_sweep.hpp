@@ -1,10 +1,10 @@
 // RowSweep: the sweep of small inputs. A task has its rows to itself and sees all scores of a row
 // at once, so that a row's floor is known before any of its candidates is looked at.
 //
-//   for each block of rows, for each row
-//     contend     all its scores → what k of them surely reach, and the few that may reach it too
 //   for each block of rows
-//     decide      canonical distances → selectors
+//     contend     all scores of a row → what k of them surely reach, and the few that may reach it
+//     too decide      canonical distances → selectors; or, where too many contend, closer scores
+//     first
 //
 // For the first few candidates of every row and no other question; but questions may be put
 // together, and share the scores. No floors to keep, nothing locked. The price is that a self-join
@@ -13,9 +13,11 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <vector>
 
+#include "exact.hpp"
 #include "kernels/kernel_set.hpp"
 #include "parallel.hpp"
 #include "select/choice.hpp"
@@ -55,17 +57,31 @@ private:
         float upper;
     };
     using Contenders = std::vector<Contender>;  // row by row
-    struct Worker;
 
-    template <typename Visit>
-    void for_blocks(Visit visit);
-    void contend();
-    void contend(const Walk::Task& task, int id, Worker& worker, Contenders& block);
-    template <typename Visit>
-    void each_part(const Question& question, std::int64_t row, const Interval& cols,
-                   Visit visit) const;
-    bool too_many() const;
-    std::int64_t decide(const Contenders& block) const;
+    struct Worker {
+        Walk::Scratch walk;
+        std::vector<float> uppers;
+        std::vector<float> floors, best;  // of each row and question, and of each hand of these
+        std::vector<std::int32_t> places;
+        // Of the columns: infinite where one is left out.
+        std::vector<float> near_bias, far_bias;
+        Contenders contenders;
+        std::optional<ExactDistance> distance;
+        std::vector<std::int64_t> cols;
+        std::vector<double> distances;
+    };
+
+    // A part of a row's columns, without some of them.
+    struct Part {
+        Interval cols, gap;
+    };
+
+    std::vector<std::size_t> settle(const std::vector<std::size_t>& blocks, bool last);
+    void contend(const Walk::Task& task, int id, Worker& worker);
+    Part part_of(const Question& question, std::int64_t row, const Interval& cols) const;
+    Interval self_among(std::int64_t row, const Interval& cols) const;
+    bool too_many(const Walk::Task& task, const Contenders& contenders) const;
+    void decide(Worker& worker) const;
 
     Team& team_;
     const KernelSet& kernels_;
@@ -74,8 +90,8 @@ private:
     const std::span<const Question> questions_;
     Pairing pairing_;
     Walk walk_;
-    std::vector<Interval> classes_;   // of each row: the columns that share its label
-    std::vector<Contenders> blocks_;  // that each task leaves
+    std::vector<Interval> classes_;  // of each row: the columns that share its label
+    std::vector<Worker> workers_;
 };
 
 }  // namespace tripletmine

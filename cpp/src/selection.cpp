@@ -6,7 +6,8 @@
 namespace tripletmine {
 namespace {
 
-constexpr std::int64_t pairs_per_task = 64;
+// Enough for a task, whether a pair has one negative or thousands.
+constexpr std::int64_t least_pairs = 64, negatives_per_task = 1024;
 constexpr std::size_t negatives_between_polls = 4096;
 
 }  // namespace
@@ -33,6 +34,8 @@ bool Selection::wanted(const Pair& pair, const Candidate& negative) const {
 
 template <typename Visit>
 void Selection::for_pairs(Team& team, const Interval& numbers, Visit visit) const {
+    const std::int64_t pairs_per_task =
+        std::max(least_pairs, negatives_per_task / (1 + negatives.room()));
     const std::int64_t tasks = (numbers.size() + pairs_per_task - 1) / pairs_per_task;
     team.for_each(tasks, [&](std::int64_t task, int worker) {
         const std::int64_t begin = numbers.begin + task * pairs_per_task;

@@ -342,61 +342,84 @@ void exact_sums(const double* x, const double* y, std::ptrdiff_t stride, int cou
                                                 nullptr,
                                                 nullptr};
 
-// Rows of float32 as they lie, four at a time.
-template <bool squares>
-void exact_sums_float32(const double* x, const void* const* rows, int count, std::int64_t dim,
-                        double* out) noexcept {
-    constexpr int together = 4, bytes = 4;
+// `together` rows of float32 as they lie; they share a load of x, and none waits for the sum of
+// another.
+template <bool squares, int together>
+void sums_of_float32(const double* x, const void* const* rows, std::int64_t dim,
+                     double* out) noexcept {
+    constexpr int bytes = 4;
     const std::int64_t whole = dim / lanes * lanes;
-    for (int i = 0; i < count; i += together) {
-        const int width = count - i < together ? count - i : together;
-        const char* y[together];
+    const char* y[together];
+    for (int j = 0; j < together; ++j) y[j] = static_cast<const char*>(rows[j]);
+    F64x8 sums[together];
+    for (int j = 0; j < together; ++j) sums[j] = F64x8::zero();
+    for (std::int64_t k = 0; k < whole; k += lanes) {
+        const F64x8 xk = F64x8::load(x + k);
         for (int j = 0; j < together; ++j) {
-            y[j] = static_cast<const char*>(rows[i + (j < width ? j : 0)]);
+            sums[j] = accumulate_term<squares>(sums[j], xk, widen8_float32(y[j] + k * bytes));
         }
-        F64x8 sums[together];
-        for (int j = 0; j < together; ++j) sums[j] = F64x8::zero();
-        for (std::int64_t k = 0; k < whole; k += lanes) {
-            const F64x8 xk = F64x8::load(x + k);
-            for (int j = 0; j < together; ++j) {
-                sums[j] = accumulate_term<squares>(sums[j], xk, widen8_float32(y[j] + k * bytes));
+    }
+    for (int j = 0; j < together; ++j) {
+        if (whole < dim) {
+            char rest[lanes * bytes] = {};
+            for (std::int64_t b = 0; b < (dim - whole) * bytes; ++b) {
+                rest[b] = y[j][whole * bytes + b];
             }
+            sums[j] =
+                accumulate_term<squares>(sums[j], F64x8::load(x + whole), widen8_float32(rest));
         }
-        for (int j = 0; j < width; ++j) {
-            if (whole < dim) {
-                char rest[lanes * bytes] = {};
-                for (std::int64_t b = 0; b < (dim - whole) * bytes; ++b) {
-                    rest[b] = y[j][whole * bytes + b];
-                }
-                sums[j] =
-                    accumulate_term<squares>(sums[j], F64x8::load(x + whole), widen8_float32(rest));
-            }
-            out[i + j] = reduce(sums[j]);
-        }
+        out[j] = reduce(sums[j]);
     }
 }
 
+template <bool squares>
+void exact_sums_float32(const double* x, const void* const* rows, int count, std::int64_t dim,
+                        double* out) noexcept {
+    for (; count >= 4; count -= 4, rows += 4, out += 4) {
+        sums_of_float32<squares, 4>(x, rows, dim, out);
+    }
+    if (count == 3) sums_of_float32<squares, 3>(x, rows, dim, out);
+    if (count == 2) sums_of_float32<squares, 2>(x, rows, dim, out);
+    if (count == 1) sums_of_float32<squares, 1>(x, rows, dim, out);
+}
+
+// Calls visit(k, 0) and visit(k + lanes, 1) by turns up to the end: two sums that need not wait for
+// each other.
+template <typename Visit>
+inline void by_turns(std::int64_t dim, Visit visit) {
+    std::int64_t k = 0;
+    for (; k + lanes < dim; k += 2 * lanes) {
+        visit(k, 0);
+        visit(k + lanes, 1);
+    }
+    if (k < dim) visit(k, 0);
+}
+
 float encode(double* row, double factor, std::int64_t dim, int levels, double smallest,
-             std::int8_t* codes, double* rounded) noexcept {
-    F64x8 most = F64x8::zero();
-    for (std::int64_t k = 0; k < dim; k += lanes) {
+             std::int8_t* codes, double& error2) noexcept {
+    F64x8 most[2] = {F64x8::zero(), F64x8::zero()};
+    by_turns(dim, [&](std::int64_t k, int turn) {
         const F64x8 scaled = mul(F64x8::load(row + k), F64x8::broadcast(factor));
         scaled.store(row + k);
-        most = max_magnitude(most, scaled);
-    }
+        most[turn] = max_magnitude(most[turn], scaled);
+    });
     double magnitudes[lanes], largest = 0.0;
-    most.store(magnitudes);
+    max_magnitude(most[0], most[1]).store(magnitudes);
     for (const double magnitude : magnitudes) largest = magnitude > largest ? magnitude : largest;
     const float scale = largest >= smallest ? static_cast<float>(largest / levels) : 0.0f;
     // Adding and taking off 1.5 * 2^52 rounds to the nearest integer.
     const F64x8 inverse = F64x8::broadcast(scale > 0.0f ? 1.0 / static_cast<double>(scale) : 0.0);
     const F64x8 shift = F64x8::broadcast(0x1.8p52);
     const F64x8 width = F64x8::broadcast(static_cast<double>(scale));
-    for (std::int64_t k = 0; k < dim; k += lanes) {
-        const F64x8 code = sub(add(mul(F64x8::load(row + k), inverse), shift), shift);
+    F64x8 errors[2] = {F64x8::zero(), F64x8::zero()};
+    by_turns(dim, [&](std::int64_t k, int turn) {
+        const F64x8 exact = F64x8::load(row + k);
+        const F64x8 code = sub(add(mul(exact, inverse), shift), shift);
         code.store_codes(codes + k);
-        mul(code, width).store(rounded + k);
-    }
+        const F64x8 error = sub(exact, mul(code, width));
+        errors[turn] = add(errors[turn], mul(error, error));
+    });
+    error2 = reduce(add(errors[0], errors[1]));
     return scale;
 }
 

@@ -170,12 +170,12 @@ struct KernelSet {
     void (*exact_squares_float32)(const double* x, const void* const* rows, int count,
                                   std::int64_t dim, double* out) noexcept;
 
-    // Multiplies a row by `factor`, and writes its codes, rounded to the nearest: rounded[k] = code
-    // * scale, for the float32 `scale` that brings the largest magnitude to `levels`. Without one
-    // of at least `smallest` all are 0, and so is the scale, which is returned. Reads and writes
-    // padded(dim) elements.
+    // Multiplies a row by `factor`, and writes its codes, rounded to the nearest, for the float32
+    // scale that brings the largest magnitude to `levels`. Without one of at least `smallest` all
+    // are 0, and so is the scale, which is returned. error2 is the squared norm of what codes times
+    // scale leave out, but for a few roundings. Reads and writes padded(dim) elements.
     float (*encode)(double* row, double factor, std::int64_t dim, int levels, double smallest,
-                    std::int8_t* codes, double* rounded) noexcept;
+                    std::int8_t* codes, double& error2) noexcept;
 
     // A block of the packing from row side to column side, and back.
     void (*transpose)(const void* from, void* to) noexcept;

@@ -26,6 +26,12 @@ struct Choice {
         return {candidates.data() + begins[row], static_cast<std::size_t>(counts[row])};
     }
 
+    // How many candidates there is room for in a run, on average.
+    std::int64_t room() const {
+        const auto runs = static_cast<std::int64_t>(begins.size());
+        return runs == 0 ? 0 : static_cast<std::int64_t>(candidates.size()) / runs;
+    }
+
     // Room for `each` candidates a row, none there yet.
     static Choice with_room(std::int64_t rows, std::int64_t each) {
         Choice choice;

@@ -85,10 +85,13 @@ public:
         if (!(range.low <= candidate.distance && candidate.distance <= range.high)) return;
         Candidate* top = heap(row);
         std::int64_t& count = best_.counts[row];
-        if (count < k_) {
+        if (k_ == 1) {
+            if (count == 0 || before(candidate, top[0])) top[0] = candidate;
+            count = 1;
+        } else if (count < k_) {
             top[count++] = candidate;
             std::push_heap(top, top + count, before);
-        } else if (k_ > 0 && before(candidate, top[0])) {
+        } else if (k_ > 1 && before(candidate, top[0])) {
             std::pop_heap(top, top + k_, before);
             top[k_ - 1] = candidate;
             std::push_heap(top, top + k_, before);
