@@ -218,18 +218,20 @@ std::pair<Choice, Choice> Join::first(Sign positive, Sign negative, std::int64_t
         Choice negatives = rank(Relation::negatives, negative, k, {});
         return {rank(Relation::positives, positive, 1, {}), std::move(negatives)};
     }
-    Ranked<Sign::nearest> near(rows_->size(), 1, space_, {}), near_k(rows_->size(), k, space_, {});
-    Ranked<Sign::farthest> far(rows_->size(), 1, space_, {}), far_k(rows_->size(), k, space_, {});
-    const auto question = [&](Relation relation, Sign sign, auto& nearest, auto& farthest) {
-        return sign == Sign::nearest ? question_of(relation, nearest)
-                                     : question_of(relation, farthest);
-    };
-    sweep_rows({{question(Relation::positives, positive, near, far),
-                 question(Relation::negatives, negative, near_k, far_k)}});
-    const auto answer = [&](Sign sign, auto& nearest, auto& farthest) {
-        return sign == Sign::nearest ? sorted(std::move(nearest)) : sorted(std::move(farthest));
-    };
-    return {answer(positive, near, far), answer(negative, near_k, far_k)};
+    constexpr Sign near = Sign::nearest, far = Sign::farthest;
+    if (positive == near) {
+        return negative == near ? first_as<near, near>(k) : first_as<near, far>(k);
+    }
+    return negative == near ? first_as<far, near>(k) : first_as<far, far>(k);
+}
+
+template <Sign positive, Sign negative>
+std::pair<Choice, Choice> Join::first_as(std::int64_t k) {
+    Ranked<positive> positives(rows_->size(), 1, space_, {});
+    Ranked<negative> negatives(rows_->size(), k, space_, {});
+    sweep_rows({{question_of(Relation::positives, positives),
+                 question_of(Relation::negatives, negatives)}});
+    return {sorted(std::move(positives)), sorted(std::move(negatives))};
 }
 
 Choice Join::list_positives(const Range& range) {

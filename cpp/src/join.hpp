@@ -155,6 +155,8 @@ private:
     Choice sorted(Ranked<sign> selector);
     template <Sign sign>
     Choice rank_as(Relation relation, std::int64_t k, std::vector<Range> ranges);
+    template <Sign positive, Sign negative>
+    std::pair<Choice, Choice> first_as(std::int64_t k);
 
     Team& team_;
     const KernelSet& kernels_;

@@ -25,6 +25,9 @@ std::int64_t round_up(std::int64_t value, std::int64_t step) {
     return (value + step - 1) / step * step;
 }
 
+// Integers are added up exactly.
+bool summation_rounds(const Scorer& scorer) { return scorer.format != Format::int8; }
+
 // The nearest bfloat16, as a float32.
 float round_to_bfloat16(float value) {
     const auto bits = std::bit_cast<std::uint32_t>(value);
@@ -79,8 +82,8 @@ Operand::Operand(Team& team, const Dataset& dataset, const KernelSet& kernels, c
       middle_(padded_size_ + max_register),
       width_(padded_size_ + max_register),
       scale_(padded_size_ + max_register),
-      gamma_(dataset.dim()) {
-    for (std::int64_t k = 0; k < dataset.dim(); ++k) {
+      gamma_(summation_rounds(scorer) ? dataset.dim() : 0) {
+    for (std::int64_t k = 0; summation_rounds(scorer) && k < dataset.dim(); ++k) {
         const double unit = 0x1p-24, roundings = scorer.roundings(dataset.dim(), k);
         gamma_.data()[k] = roundings * unit / (1.0 - roundings * unit);
     }
@@ -225,7 +228,7 @@ void Operand::round_row(std::int64_t lane, double factor, Scratch& scratch) cons
 //   row underflow   of any float32 operation, flushed to zero or not       ≤ d·2⁻¹²⁰
 void Operand::bound_row(std::int64_t position, Scratch& scratch) {
     double rounding = 0.0;
-    if (scorer_.format != Format::int8) {
+    if (summation_rounds(scorer_)) {
         const double* rounded = scratch.rounded.data();
         double* weighted = scratch.weighted.data();
         for (std::int64_t k = 0; k < dataset_.dim(); ++k)
