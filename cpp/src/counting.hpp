@@ -22,11 +22,17 @@ public:
         end();
         counts_ = &counts;
         const Thresholds& thresholds = counts.thresholds();
-        entries_.assign(static_cast<std::size_t>((thresholds.size() + 2) * tally_copies), 0);
+        const std::int64_t entries = thresholds.size() + 2;
+        entries_.assign(static_cast<std::size_t>(entries * tally_copies), 0);
         const BucketRange range = span_of(counts.space(), thresholds);
         fill(range, thresholds, counts.half_width());
-        table_ = {range.buckets(row_middle), slots_.data(),       thresholds.beyond(),
-                  thresholds.within(),       counts.half_width(), counts.space().linear_in_roots()};
+        table_ = {range.buckets(row_middle),
+                  slots_.data(),
+                  thresholds.beyond(),
+                  thresholds.within(),
+                  counts.half_width(),
+                  static_cast<std::int32_t>(entries),
+                  counts.space().linear_in_roots()};
     }
     void end() {
         if (counts_ != nullptr) empty();
@@ -84,7 +90,7 @@ private:
             std::int64_t count = 0, sum = 0;
             for (int copy = 0; copy < tally_copies; ++copy) {
                 std::uint64_t& entry =
-                    entries_[static_cast<std::size_t>((s + 1) * tally_copies + copy)];
+                    entries_[static_cast<std::size_t>(copy * table_.copies_apart + s + 1)];
                 const std::int64_t own =
                     static_cast<std::int64_t>(entry << (64 - tally_shift)) >> (64 - tally_shift);
                 sum += own;

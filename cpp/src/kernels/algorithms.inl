@@ -495,36 +495,25 @@ inline I32 fixed_point(F32 score, bool roots) {
                              F32::broadcast(&units)));
 }
 
-// Adds the first `count` lanes to the entries of their slots, which are counted from 1 on.
-inline void add_to_slots(const I32& slot, const I32& value, int count, std::uint64_t* entries) {
-    std::int32_t slots[I32::width], values[I32::width];
-    slot.store(slots);
-    value.store(values);
-    const auto add = [&](int i) {
-        entries[slots[i] * tally_copies + i % tally_copies] +=
-            (std::uint64_t{1} << tally_shift) +
-            static_cast<std::uint64_t>(static_cast<std::int64_t>(values[i]));
-    };
-    if (count >= I32::width) {
-        for (int i = 0; i < I32::width; ++i) add(i);
-    } else {
-        for (int i = 0; i < count; ++i) add(i);
-    }
-}
-
+// In three passes, so that no load of a pass waits for additions to entries that may be the ones it
+// reads: what the buckets say; what they leave in doubt; the additions.
 int tally(const float* scores, const float* bias, int count, const SlotTable& table,
           std::uint64_t* entries, std::int32_t* places, std::int32_t* slots) noexcept {
+    constexpr int room = longest_tally + F32::width;
     const float last = static_cast<float>(table.buckets.count - 1), nearest = 1e30f;
     const I32 minus_one = I32::fill(-1);
-    // Those whose bucket does not name their slot.
-    float doubtful[longest_tally + F32::width];
-    std::int32_t firsts[longest_tally + F32::width], doubtful_places[longest_tally + F32::width];
+    std::int32_t entry[room], value[room];
+    std::int32_t before[I32::width];  // -(place of slot 0), of each lane's copy
+    for (int j = 0; j < I32::width; ++j) before[j] = -1 - j % tally_copies * table.copies_apart;
+    const I32 before_slot = I32::load(before);
+    float doubtful[room];
+    std::int32_t firsts[room], doubtful_places[room];
     int doubts = 0;
     for (int i = 0; i < count; i += F32::width) {
         const Places at = places_of(scores + i, bias + i, table.buckets, last);
         const I32 slot = I32::gather(table.slots, I32::truncate(at.place));
-        add_to_slots(sub(max(slot, minus_one), minus_one), fixed_point(at.value, table.roots),
-                     count - i, entries);
+        sub(max(slot, minus_one), before_slot).store(entry + i);
+        fixed_point(at.value, table.roots).store(value + i);
         const std::uint64_t bits = below_zero(slot) & first_lanes(count - i);
         compress(at.value, bits, doubtful + doubts);
         compress(sub(minus_one, slot), bits, firsts + doubts);
@@ -545,12 +534,21 @@ int tally(const float* scores, const float* bias, int count, const SlotTable& ta
             beyond = F32::gather(table.beyond, slot);
         }
         const std::uint64_t bits = at_most(lower, F32::gather(table.within, slot));
-        add_to_slots(keep(sub(slot, minus_one), ~bits), fixed_point(score, table.roots), doubts - i,
-                     entries);
+        std::int32_t known[I32::width];
+        keep(sub(slot, minus_one), ~bits).store(known);
+        for (int j = 0; j < I32::width && i + j < doubts; ++j) {
+            const std::int32_t place = doubtful_places[i + j];
+            entry[place] = known[j] + place % tally_copies * table.copies_apart;
+        }
         const std::uint64_t still_open = bits & first_lanes(doubts - i);
         compress(I32::load(doubtful_places + i), still_open, places + open);
         compress(slot, still_open, slots + open);
         open += __builtin_popcountll(still_open);
+    }
+    for (int i = 0; i < count; ++i) {
+        entries[static_cast<std::uint32_t>(entry[i])] +=
+            (std::uint64_t{1} << tally_shift) +
+            static_cast<std::uint64_t>(static_cast<std::int64_t>(value[i]));
     }
     return open;
 }
