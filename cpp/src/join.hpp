@@ -131,6 +131,9 @@ public:
     }
     void include(const ExactDistance& distance) { decided_ += distance.decided(); }
 
+    // To be called when there are no more questions: the packed rows take memory.
+    void forget_packed() { row_operands_ = col_operands_ = {}; }
+
     // Fills in what the report says of the work done.
     void describe(Report& report, const Stopwatch& stopwatch) const;
 

@@ -367,7 +367,9 @@ Mined mine(const Population& embeddings, const std::optional<Population>& refere
         Join join(team, kernels, embeddings, references, anchors, options.metric,
                   execution.packing_budget);
         if (!expands(options)) {
-            append(team, Miner(team, join, options).choose(), options, mined);
+            const Selection selection = Miner(team, join, options).choose();
+            join.forget_packed();  // the triplets take as much
+            append(team, selection, options, mined);
         } else if (fits(team, join, options, mined)) {
             for (const std::vector<std::int64_t>& batch : batches(join, options)) {
                 Join narrowed = join.narrowed(batch);

@@ -66,7 +66,7 @@ public:
           banded_(selector.banded()),
           unconditional_(selector.most() == 1 && selector.unlimited() &&
                          !pairing_.rows->grouped() && (pairing_.symmetric || !pairing_.self_join)),
-          most_undecided_(room_for_undecided(pairing_.rows->size() * selector.most())),
+          most_undecided_(room_for_undecided(*pairing_.rows, selector.most(), team.size())),
           workers_(static_cast<std::size_t>(team.size())) {
         const std::int64_t rows = pairing_.rows->size();
         floors_ = std::make_unique<std::atomic<float>[]>(static_cast<std::size_t>(rows));
@@ -100,6 +100,7 @@ private:
         Walk::Scratch walk;
         std::vector<float> col_floor, col_ceiling, row_floor, row_ceiling;
         std::vector<Undecided> undecided;
+        std::vector<std::uint32_t> order;  // of the undecided, by row
         std::optional<ExactDistance> distance;
         std::vector<std::int64_t> others;
         std::vector<double> distances;
@@ -108,10 +109,15 @@ private:
 
     static constexpr std::size_t pairs_per_task = 1024;
 
-    // A few pairs for each candidate of the answer, within some megabytes.
-    static std::size_t room_for_undecided(std::int64_t candidates) {
+    // A few pairs for each candidate of the answer, within some megabytes, and unless the rows are
+    // few within half of what these take.
+    static std::size_t room_for_undecided(const Dataset& rows, std::int64_t k, int workers) {
         constexpr std::int64_t least = 1 << 18, most = 1 << 20;
-        return static_cast<std::size_t>(std::clamp(4 * candidates, least, most));
+        constexpr std::int64_t bytes_of_pair = sizeof(Undecided) + sizeof(std::uint32_t);
+        const auto bytes_of_rows = rows.size() * rows.dim() * std::int64_t{sizeof(float)};
+        const std::int64_t fitting = bytes_of_rows / 2 / (bytes_of_pair * workers);
+        return static_cast<std::size_t>(
+            std::clamp(std::min(4 * rows.size() * k, fitting), least, most));
     }
     void prepare(Worker& worker) const;
     std::int64_t find_stage();
@@ -128,14 +134,19 @@ private:
                  std::uint64_t bits);
     void keep(Worker& worker, std::int64_t row, std::int64_t other, float lower, float upper);
     void make_room(Worker& worker, int id);
-    void forget_hopeless(std::vector<Undecided>& undecided) const;
-    void sort_by_row(std::vector<Undecided>& undecided) const;
-    static std::span<const Undecided> part_of(const std::vector<Undecided>& undecided,
-                                              std::size_t begin) {
-        return std::span(undecided).subspan(begin,
-                                            std::min(pairs_per_task, undecided.size() - begin));
+    void forget_hopeless(Worker& worker) const;
+    void sort_by_row(Worker& worker) const;
+    // Some of what a worker has left undecided, row by row.
+    struct Part {
+        const Worker& of;
+        std::span<const std::uint32_t> order;
+        const Undecided& operator[](std::size_t i) const { return of.undecided[order[i]]; }
+    };
+    static Part part_of(const Worker& worker, std::size_t begin) {
+        const std::size_t count = std::min(pairs_per_task, worker.order.size() - begin);
+        return {worker, std::span(worker.order).subspan(begin, count)};
     }
-    void decide(Worker& worker, std::span<const Undecided> pairs);
+    void decide(Worker& worker, const Part& pairs);
     void decide_all();
     template <typename Change>
     void change(std::int64_t row, Change change);
@@ -365,45 +376,47 @@ void Sweep<Selector>::keep(Worker& worker, std::int64_t row, std::int64_t other,
 
 template <typename Selector>
 void Sweep<Selector>::make_room(Worker& worker, int id) {
-    forget_hopeless(worker.undecided);
-    if (worker.undecided.size() < most_undecided_ / 2) return;
-    sort_by_row(worker.undecided);
-    for (std::size_t i = 0; i < worker.undecided.size(); i += pairs_per_task) {
+    forget_hopeless(worker);
+    if (worker.undecided.size() < most_undecided_ / 8 * 7) return;
+    sort_by_row(worker);
+    for (std::size_t i = 0; i < worker.order.size(); i += pairs_per_task) {
         team_.poll(id);
-        decide(worker, part_of(worker.undecided, i));
+        decide(worker, part_of(worker, i));
     }
     worker.undecided.clear();
 }
 
 template <typename Selector>
-void Sweep<Selector>::forget_hopeless(std::vector<Undecided>& undecided) const {
-    std::erase_if(undecided, [&](const Undecided& pair) {
+void Sweep<Selector>::forget_hopeless(Worker& worker) const {
+    std::erase_if(worker.undecided, [&](const Undecided& pair) {
         return pair.upper < floors_[pair.row].load(std::memory_order_relaxed);
     });
 }
 
 // Row by row: a row is widened once for all its candidates.
 template <typename Selector>
-void Sweep<Selector>::sort_by_row(std::vector<Undecided>& undecided) const {
+void Sweep<Selector>::sort_by_row(Worker& worker) const {
+    const std::vector<Undecided>& undecided = worker.undecided;
     std::vector<std::uint32_t> ends(static_cast<std::size_t>(pairing_.rows->size()) + 1);
     for (const Undecided& pair : undecided) ++ends[pair.row + 1];
     std::partial_sum(ends.begin(), ends.end(), ends.begin());
-    std::vector<Undecided> sorted(undecided.size());
-    for (const Undecided& pair : undecided) sorted[ends[pair.row]++] = pair;
-    undecided.assign(sorted.begin(), sorted.end());  // and its room stays
+    worker.order.resize(undecided.size());
+    for (std::uint32_t i = 0; i < undecided.size(); ++i) {
+        worker.order[ends[undecided[i].row]++] = i;
+    }
 }
 
 template <typename Selector>
 void Sweep<Selector>::decide_all() {
     team_.for_each(team_.size(), [&](std::int64_t number, int) {
         Worker& worker = workers_[static_cast<std::size_t>(number)];
-        forget_hopeless(worker.undecided);
-        sort_by_row(worker.undecided);
+        forget_hopeless(worker);
+        sort_by_row(worker);
     });
-    std::vector<std::span<const Undecided>> parts;
+    std::vector<Part> parts;
     for (const Worker& worker : workers_) {
-        for (std::size_t i = 0; i < worker.undecided.size(); i += pairs_per_task) {
-            parts.push_back(part_of(worker.undecided, i));
+        for (std::size_t i = 0; i < worker.order.size(); i += pairs_per_task) {
+            parts.push_back(part_of(worker, i));
         }
     }
     team_.for_each(static_cast<std::int64_t>(parts.size()), [&](std::int64_t number, int id) {
@@ -414,12 +427,13 @@ void Sweep<Selector>::decide_all() {
 }
 
 template <typename Selector>
-void Sweep<Selector>::decide(Worker& worker, std::span<const Undecided> pairs) {
-    for (std::size_t i = 0, end; i < pairs.size(); i = end) {
+void Sweep<Selector>::decide(Worker& worker, const Part& pairs) {
+    const std::size_t count = pairs.order.size();
+    for (std::size_t i = 0, end; i < count; i = end) {
         const std::int64_t row = pairs[i].row;
         const float floor = floors_[row].load(std::memory_order_relaxed);
         worker.others.clear();
-        for (end = i; end < pairs.size() && pairs[end].row == row; ++end) {
+        for (end = i; end < count && pairs[end].row == row; ++end) {
             if (pairs[end].upper >= floor) worker.others.push_back(pairs[end].other);
         }
         worker.distances.resize(worker.others.size());
