@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <limits>
 #include <numeric>
+#include <stdexcept>
 #include <string>
 
 #include "block_sweep.hpp"
@@ -135,6 +136,10 @@ Pairing Join::packed(Precision precision) {
 FilterPlan Join::plan_filter(Relation relation, std::int64_t k) const {
     const char* chosen = std::getenv("TRIPLETMINE_FILTER");
     const std::string_view name = chosen == nullptr ? "" : chosen;
+    if (!name.empty() && name != "coarse" && name != "medium" && name != "fine") {
+        throw std::invalid_argument("TRIPLETMINE_FILTER: found '" + std::string(name) +
+                                    "', expected 'coarse', 'medium' or 'fine'");
+    }
     constexpr std::int64_t longest_coded = std::int64_t{1} << 16;  // int8 sums fit in int32
     const bool has_medium = kernels_.medium.score != nullptr;
     const bool codable = rows_->dim() <= longest_coded;
@@ -321,17 +326,16 @@ Choice Join::succeed(const Choice& positives, std::int64_t k, const Range& range
     BlockSweep<Successors> sweep(team_, kernels_, pairing, Relation::negatives);
     decided_ += sweep.run(
         [&](std::int64_t row, float widest, int) {
-            const auto own = positives.of(row);
-            std::vector<std::int64_t>& order = orders[static_cast<std::size_t>(row)];
-            order.resize(own.size());
-            std::iota(order.begin(), order.end(), std::int64_t{0});
-            std::sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
-                return own[static_cast<std::size_t>(a)].distance <
-                       own[static_cast<std::size_t>(b)].distance;
-            });
+            std::vector<std::pair<double, std::int64_t>> ordered;
+            for (const Candidate& positive : positives.of(row)) {
+                ordered.emplace_back(positive.distance, std::ssize(ordered));
+            }
+            std::sort(ordered.begin(), ordered.end());
             std::vector<double> thresholds;
-            for (const std::int64_t i : order) {
-                thresholds.push_back(own[static_cast<std::size_t>(i)].distance);
+            std::vector<std::int64_t>& order = orders[static_cast<std::size_t>(row)];
+            for (const auto& [distance, number] : ordered) {
+                thresholds.push_back(distance);
+                order.push_back(number);
             }
             return Successors(space_, std::move(thresholds), k, range, widest);
         },

@@ -236,3 +236,9 @@ class TestTooManyTriplets:
             )  # fmt: skip
             mined = tripletmine.mine(*args, anchors=slice(5, 50), **options)
             assert tripletmine._mine.most_triplets(arguments) == len(mined)
+
+
+def test_an_unknown_filter_is_refused(monkeypatch):
+    monkeypatch.setenv("TRIPLETMINE_FILTER", "middling")
+    with pytest.raises(ValueError, match="TRIPLETMINE_FILTER: found 'middling', expected 'coarse'"):
+        tripletmine.mine(np.eye(8), np.arange(8) % 2, neg_strategy="hard")

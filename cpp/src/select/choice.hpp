@@ -6,6 +6,8 @@
 #include <span>
 #include <vector>
 
+#include "tripletmine/tripletmine.hpp"
+
 namespace tripletmine {
 
 struct Candidate {
@@ -20,7 +22,7 @@ inline constexpr float no_limit = std::numeric_limits<float>::infinity();
 
 struct Choice {
     std::vector<std::int64_t> begins, counts;
-    std::vector<Candidate> candidates;
+    Column<Candidate> candidates;
 
     std::span<const Candidate> of(std::int64_t row) const {
         return {candidates.data() + begins[row], static_cast<std::size_t>(counts[row])};
@@ -35,8 +37,8 @@ struct Choice {
     // Room for `each` candidates a row, none there yet.
     static Choice with_room(std::int64_t rows, std::int64_t each) {
         Choice choice;
-        choice.begins.reserve(static_cast<std::size_t>(rows));
-        for (std::int64_t row = 0; row < rows; ++row) choice.begins.push_back(row * each);
+        choice.begins.resize(static_cast<std::size_t>(rows));
+        for (std::int64_t row = 0; row < rows; ++row) choice.begins[row] = row * each;
         choice.counts.resize(static_cast<std::size_t>(rows));
         choice.candidates.resize(static_cast<std::size_t>(rows * each));
         return choice;
