@@ -30,10 +30,18 @@ WalkPlan plan_shared(const Pairing& pairing, int threads) {
 }
 
 WalkPlan plan_blocks(const Pairing& pairing, std::int64_t cols_at_once, int threads) {
-    const std::int64_t rows = rows_per_block(pairing, most_rows_per_block / 2, threads);
     const std::int64_t cols = pairing.col_operand->padded_size();
     const std::int64_t chunk = std::min(cols, cols_at_once / tile_granule * tile_granule);
-    return {rows, cols, chunk};
+    std::int64_t rows = most_rows_per_block / 2;
+    constexpr std::int64_t bytes_of_score = 4;
+    if (rows * chunk * bytes_of_score > block_cache) {
+        // Scores go to the outer caches and come back, and the fewer rows the more of them stay;
+        // but the fewer rows the more often columns come from there. As much of the one as of the
+        // other.
+        const std::int64_t row_bytes = pairing.row_operand->panel_bytes() / panel_rows;
+        rows = std::clamp(row_bytes / (2 * bytes_of_score), rows / 2, rows);
+    }
+    return {rows_per_block(pairing, rows, threads), cols, chunk};
 }
 
 Walk::Walk(Team& team, const Pairing& pairing, Relation relation, const WalkPlan& plan)
