@@ -224,8 +224,8 @@ void Operand::round_row(std::int64_t lane, double factor, Scratch& scratch) cons
 //   summation   m_k float32 roundings: ≤ Σγ_k|q_x[k]·q_y[k]|           ≤ ½Σγ_k·q[k]² a row,
 //               γ_k = m_k·2⁻²⁴/(1 − m_k·2⁻²⁴); (|h| + |l|)² ≤ (1 + 2⁻⁶)q² of pairs of bfloat16
 //   canonical   the float64 distance itself, of d terms               ≤ (2d + 32)·2⁻⁵²·M² a row
-//   sweep       three products and four operations in float32         ≤ 2⁻²²·(M² + 1.25b + 4E) a
-//   row underflow   of any float32 operation, flushed to zero or not       ≤ d·2⁻¹²⁰
+//   sweep       three products and four operations in float32     ≤ 2⁻²²·(M² + 1.25b + 4E) a row
+//   underflow   of any float32 operation, flushed to zero or not      ≤ d·2⁻¹²⁰
 void Operand::bound_row(std::int64_t position, Scratch& scratch) {
     double rounding = 0.0;
     if (summation_rounds(scorer_)) {

@@ -2,9 +2,8 @@
 // at once, so that a row's floor is known before any of its candidates is looked at.
 //
 //   for each block of rows
-//     contend     all scores of a row → what k of them surely reach, and the few that may reach it
-//     too decide      canonical distances → selectors; or, where too many contend, closer scores
-//     first
+//     contend     all scores of a row → what k of them surely reach, and the few that may too
+//     decide      canonical distances → selectors (where too many contend: closer scores first)
 //
 // For the first few candidates of every row and no other question; but questions may be put
 // together, and share the scores. No floors to keep, nothing locked. The price is that a self-join

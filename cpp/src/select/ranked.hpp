@@ -85,7 +85,7 @@ public:
         if (!(range.low <= candidate.distance && candidate.distance <= range.high)) return;
         Candidate* top = heap(row);
         std::int64_t& count = best_.counts[row];
-        if (k_ == 1) {
+        if (k_ == 1) {  // no heap
             if (count == 0 || before(candidate, top[0])) top[0] = candidate;
             count = 1;
         } else if (count < k_) {
