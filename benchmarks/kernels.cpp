@@ -96,19 +96,15 @@ void multiply_add_128(std::int64_t steps) {
 void dpbusd_512(std::int64_t steps) {
     REGISTER_LOOP("vzeroall", "vpdpbusd %%zmm12, %%zmm13, %%zmm\\sum", "vzeroupper");
 }
-// Two products of int8 are summed in int16, two of those sums in int16 again, then in int32.
+// Two products of int8 are summed in int16, and so are those sums.
 void maddubs_512(std::int64_t steps) {
     REGISTER_LOOP("vzeroall",
-                  "vpmaddubsw %%zmm12, %%zmm13, %%zmm14\nvpmaddubsw %%zmm12, %%zmm13, %%zmm15\n"
-                  "vpaddw %%zmm14, %%zmm15, %%zmm14\nvpmaddwd %%zmm12, %%zmm14, %%zmm14\n"
-                  "vpaddd %%zmm14, %%zmm\\sum, %%zmm\\sum",
+                  "vpmaddubsw %%zmm12, %%zmm13, %%zmm14\nvpaddw %%zmm14, %%zmm\\sum, %%zmm\\sum",
                   "vzeroupper");
 }
 void maddubs_256(std::int64_t steps) {
     REGISTER_LOOP("vzeroall",
-                  "vpmaddubsw %%ymm12, %%ymm13, %%ymm14\nvpmaddubsw %%ymm12, %%ymm13, %%ymm15\n"
-                  "vpaddw %%ymm14, %%ymm15, %%ymm14\nvpmaddwd %%ymm12, %%ymm14, %%ymm14\n"
-                  "vpaddd %%ymm14, %%ymm\\sum, %%ymm\\sum",
+                  "vpmaddubsw %%ymm12, %%ymm13, %%ymm14\nvpaddw %%ymm14, %%ymm\\sum, %%ymm\\sum",
                   "vzeroupper");
 }
 
@@ -176,9 +172,9 @@ constexpr Limit limits[] = {
     {"avx512_vnni", Format::float32, "vfmadd, 512 bits", fma_512, 2.0 * 16 * sums_at_once},
     {"avx512_vnni", Format::int8, "vpdpbusd, 512 bits", dpbusd_512, 2.0 * 64 * sums_at_once},
     {"avx512", Format::float32, "vfmadd, 512 bits", fma_512, 2.0 * 16 * sums_at_once},
-    {"avx512", Format::int8, "vpmaddubsw, 512 bits", maddubs_512, 2.0 * 128 * sums_at_once},
+    {"avx512", Format::int8, "vpmaddubsw + vpaddw, 512 bits", maddubs_512, 2.0 * 64 * sums_at_once},
     {"avx2", Format::float32, "vfmadd, 256 bits", fma_256, 2.0 * 8 * sums_at_once},
-    {"avx2", Format::int8, "vpmaddubsw, 256 bits", maddubs_256, 2.0 * 64 * sums_at_once},
+    {"avx2", Format::int8, "vpmaddubsw + vpaddw, 256 bits", maddubs_256, 2.0 * 32 * sums_at_once},
     {"portable", Format::float32, "mulps + addps", multiply_add_128, 2.0 * 4 * sums_at_once},
 #elif defined(__aarch64__)
     {"neon_dot", Format::float32, "fmla", fma_128, 2.0 * 4 * sums_at_once},
@@ -234,7 +230,7 @@ void score_block(const Operand& operand, const RowSide& rows, std::int64_t row_c
                 const std::byte* soon =
                     operand.share_of_strip(c + scorer.tile_cols, row / scorer.tile_rows, k);
                 scorer.score(from + skipped, cols + skipped, operand.panel_bytes(), part,
-                             rows.start.data() + row, k > 0, soon, scores, scorer.tile_cols);
+                             operand.start(rows, row, k), k > 0, soon, scores, scorer.tile_cols);
                 if (depth > step) scores += tile_size;
             }
         }

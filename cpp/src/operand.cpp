@@ -209,7 +209,7 @@ void Operand::round_row(std::int64_t lane, double factor, Scratch& scratch) cons
             break;
         }
         case Format::int8:
-            scratch.scale = kernels_.encode(exact, factor, dim, scorer_.levels, smallest_coded,
+            scratch.scale = kernels_.encode(exact, factor, dim, scorer_, smallest_coded,
                                             scratch.codes.data() + lane * depth_, scratch.error2);
             return;
     }
@@ -273,7 +273,9 @@ const std::byte* Operand::col_side(std::int64_t first, std::int64_t count,
 }
 
 void Operand::row_side(std::int64_t first, std::int64_t count, RowSide& side) const {
-    if (side.start.empty()) side.start = Buffer<std::int32_t>(count);
+    if (side.start.empty()) {
+        side.start = Buffer<std::int32_t>(count * (scorer_.short_sums ? blocks() : 1));
+    }
     if (scorer_.format == Format::float32) {
         side.panels = col_side(first, count, side.memory);
         return;
@@ -292,25 +294,41 @@ void Operand::row_side(std::int64_t first, std::int64_t count, RowSide& side) co
         } else {
             pack_panel(first + row, packing, passing.data(), [](std::int64_t) {});
         }
-        std::int32_t sums[panel_rows] = {};
+        std::int32_t* start = side.start.data() + row * (scorer_.short_sums ? blocks() : 1);
+        std::fill(start, start + panel_rows, 0);
         for (std::int64_t at = 0; at < panel_bytes(); at += packing_block, to += packing_block) {
             kernels_.transpose(from + at, to);
-            if (scorer_.offset != 0) take_offset(to, sums);
-        }
-        for (std::int64_t lane = 0; lane < panel_rows; ++lane) {
-            side.start.data()[row + lane] = -scorer_.offset * sums[lane];
+            if (scorer_.offset != 0) take_offset(to, start);
+            if (scorer_.short_sums) start += panel_rows;
         }
     }
 }
 
-// Column codes to row codes, added up for each row.
-void Operand::take_offset(std::byte* block, std::int32_t* sums) const {
+// Column codes to row codes. `start` takes back what the offset adds to the sums of each row: to
+// one int32, or to the two int16 of this block.
+void Operand::take_offset(std::byte* block, std::int32_t* start) const {
     constexpr int row_codes = packing_block / panel_rows;
-    for (int lane = 0; lane < panel_rows; ++lane) {
-        for (int i = 0; i < row_codes; ++i, ++block) {
-            const int code = std::to_integer<int>(*block) - scorer_.offset;
-            *block = static_cast<std::byte>(code);
-            sums[lane] += code;
+    for (int lane = 0; lane < panel_rows; ++lane, block += row_codes) {
+        // Four sums of 16 bits, each of two neighbours of every eight columns' codes.
+        std::uint64_t sums = 0;
+        for (int i = 0; i < row_codes; i += 8) {
+            constexpr std::uint64_t every_other_byte = 0x00ff00ff00ff00ff;
+            std::uint64_t codes;
+            std::memcpy(&codes, block + i, sizeof codes);
+            sums += (codes & every_other_byte) + (codes >> 8 & every_other_byte);
+        }
+        for (int i = 0; i < row_codes; ++i) {
+            block[i] = static_cast<std::byte>(std::to_integer<int>(block[i]) - scorer_.offset);
+        }
+        const auto sum = [&](int place) { return static_cast<int>(sums >> 16 * place & 0xffff); };
+        const int of_offset = scorer_.offset * row_codes / 2;
+        const int first = scorer_.offset * (of_offset - sum(0) - sum(2));
+        const int second = scorer_.offset * (of_offset - sum(1) - sum(3));
+        if (scorer_.short_sums) {
+            start[lane] = static_cast<std::int32_t>((static_cast<std::uint32_t>(first) & 0xffffu) |
+                                                    static_cast<std::uint32_t>(second) << 16);
+        } else {
+            start[lane] += first + second;
         }
     }
 }

@@ -46,7 +46,8 @@ constexpr std::int64_t bytes_of(Format format) {
 // The score space of a call: one scale for all its rows.
 ScoreSpace score_space(Metric metric, double largest_norm2);
 
-// Rows ready for the row side of tiles, with what int8 sums begin at.
+// Rows ready for the row side of tiles, with what int8 sums begin at: a word for each row, or,
+// where sums are short, for each row of each block of each panel.
 struct RowSide {
     const std::byte* panels = nullptr;
     Buffer<std::int32_t> start;
@@ -67,6 +68,12 @@ public:
     const std::byte* col_side(std::int64_t first, std::int64_t count,
                               Buffer<std::byte>& scratch) const;
     void row_side(std::int64_t first, std::int64_t count, RowSide& side) const;
+    // Where the sums of a row of such a side begin, from element k on (see Scorer::score).
+    const std::int32_t* start(const RowSide& side, std::int64_t row, std::int64_t k) const {
+        if (!scorer_.short_sums) return side.start.data() + row;
+        const std::int64_t block = row / panel_rows * blocks() + k / row_bytes();
+        return side.start.data() + block * panel_rows + row % panel_rows;
+    }
     // Where the share of a strip of columns begins that a call of score fetches ahead (see
     // Scorer::score): of the strip from position `first` on, from element k on. Null where nothing
     // lies ready.
@@ -109,7 +116,8 @@ private:
     template <typename OnRow>
     void pack_panel(std::int64_t first, Scratch& scratch, std::byte* panel, OnRow on_row) const;
     void round_row(std::int64_t lane, double factor, Scratch& scratch) const;
-    void take_offset(std::byte* block, std::int32_t* sums) const;
+    std::int64_t blocks() const { return panel_bytes() / packing_block; }
+    void take_offset(std::byte* block, std::int32_t* start) const;
     void bound_row(std::int64_t position, Scratch& scratch);
 
     const Dataset& dataset_;

@@ -76,7 +76,7 @@ void Walk::score(const RowSide& rows, std::int64_t row, const std::byte* cols, s
     const std::byte* soon =
         pairing_.col_operand->share_of_strip(col + scorer.tile_cols, row / scorer.tile_rows, k);
     scorer.score(from + skipped, cols + skipped, operand.panel_bytes(), depth,
-                 rows.start.data() + row, k > 0, soon, scores, stride);
+                 operand.start(rows, row, k), k > 0, soon, scores, stride);
 }
 
 void Walk::plan_tasks() {

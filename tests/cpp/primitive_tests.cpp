@@ -148,6 +148,8 @@ struct PackedSide {
     }
 
 private:
+    std::int64_t half_norm2[2] = {0, 0};  // of the codes of this block up to now
+
     void put(Random& random, const Scorer& scorer, bool row_side, std::byte* at) {
         const auto number = static_cast<float>(
             std::ldexp(random.uniform(), static_cast<int>(random.below(12)) - 6));
@@ -172,11 +174,19 @@ private:
                 low.back().push_back(bfloat16(number * 0x1p-9f, at + packing_block));
                 break;
             case Format::int8: {
-                // Often the largest codes, which fill every intermediate sum.
-                const std::int64_t range = 2 * scorer.levels + 1;
-                const std::int64_t code = random.below(3) == 0 ? random.below(range) - scorer.levels
-                                          : random.below(2) == 0 ? scorer.levels
-                                                                 : -scorer.levels;
+                // Often the largest codes, which fill every intermediate sum; in every fourth row
+                // all of one sign, as large as short sums allow.
+                const std::size_t row = high.size() - 1, k = high.back().size();
+                std::int64_t most = scorer.levels;
+                if (scorer.short_sums) {
+                    if (k % 64 == 0) half_norm2[0] = half_norm2[1] = 0;
+                    while (half_norm2[k / 2 % 2] + most * most > short_norm * short_norm) --most;
+                }
+                const std::int64_t code = row % 4 == 0           ? most
+                                          : random.below(3) == 0 ? random.below(2 * most + 1) - most
+                                          : random.below(2) == 0 ? most
+                                                                 : -most;
+                half_norm2[k / 2 % 2] += code * code;
                 *at = static_cast<std::byte>(code + (row_side ? 0 : scorer.offset));
                 high.back().push_back(static_cast<double>(code));
                 low.back().push_back(0.0);
@@ -215,13 +225,21 @@ void check_score(Tally& tally, const Scorer& scorer) {
                 const PackedSide rows(random, scorer, true, std::max(tile_rows, panel_rows), depth,
                                       panel_bytes);
                 const PackedSide cols(random, scorer, false, tile_cols, depth, panel_bytes);
-                std::vector<std::int32_t> start;
+                std::vector<std::int32_t> start(static_cast<std::size_t>(tile_rows));
+                const bool short_sums = scorer.short_sums;
+                start.resize(static_cast<std::size_t>(panel_rows * (short_sums ? depth / 64 : 1)));
                 for (int r = 0; r < tile_rows; ++r) {
-                    std::int32_t sum = 0;
-                    for (const double code : rows.high[lane + r]) {
-                        sum -= scorer.offset * static_cast<std::int32_t>(code);
+                    for (std::size_t k = 0; k < rows.high[lane + r].size(); ++k) {
+                        const std::int32_t taken =
+                            scorer.offset * static_cast<std::int32_t>(rows.high[lane + r][k]);
+                        if (!short_sums) start[r] -= taken;
+                        if (!short_sums) continue;
+                        std::int32_t& word = start[k / 64 * panel_rows + r];
+                        std::int16_t halves[2];
+                        std::memcpy(halves, &word, sizeof word);
+                        halves[k / 2 % 2] = static_cast<std::int16_t>(halves[k / 2 % 2] - taken);
+                        std::memcpy(&word, halves, sizeof word);
                     }
-                    start.push_back(sum);
                 }
                 std::vector<std::uint32_t> tile(static_cast<std::size_t>(tile_rows * tile_cols));
                 for (std::uint32_t& bits : tile) {
@@ -255,7 +273,7 @@ void check_score(Tally& tally, const Scorer& scorer) {
                         const double found = value(tile[at]);
                         const double first = accumulate ? value(before[at]) : 0.0;
                         // Accumulated sums of codes began with `start` when their row did.
-                        double sum = first - (codes && accumulate ? start[r] : 0.0);
+                        double sum = first - (codes && accumulate && !short_sums ? start[r] : 0.0);
                         double allowed = codes ? 0.0 : gamma(0) * std::abs(first);
                         float fused = 0.0f, unfused = 0.0f;
                         for (std::size_t k = 0; k < x.size(); ++k) {
@@ -593,11 +611,13 @@ void check_encode(Tally& tally, const KernelSet& kernels) {
                 scaled[at] = row[at] * factor;
                 largest = std::max(largest, std::abs(scaled[at]));
             }
-            constexpr int levels = 63;
-            const float wanted = largest >= 1e-30 ? static_cast<float>(largest / levels) : 0.0f;
+            Scorer scorer{};
+            scorer.levels = 63;
+            const float wanted =
+                largest >= 1e-30 ? static_cast<float>(largest / scorer.levels) : 0.0f;
             std::vector<std::int8_t> codes(length, 1);
             const float scale =
-                kernels.encode(row.data(), factor, dim, levels, 1e-30, codes.data(), told);
+                kernels.encode(row.data(), factor, dim, scorer, 1e-30, codes.data(), told);
             bool right = scale == wanted && row == scaled;
             const double inverse = wanted > 0.0f ? 1.0 / static_cast<double>(wanted) : 0.0;
             for (std::size_t k = 0; k < length; ++k) {
@@ -608,6 +628,40 @@ void check_encode(Tally& tally, const KernelSet& kernels) {
             }
             right = right && std::abs(told - error2) <= 0x1p-40 * error2;
             tally.check(right, "encode of " + std::to_string(dim) + " elements");
+        }
+    }
+}
+
+// Codes for short sums: no half block is longer than short_norm, and codes are as large as that or
+// their levels allow.
+void check_encode_for_short_sums(Tally& tally, const KernelSet& kernels) {
+    Random random(7);
+    Scorer scorer{};
+    scorer.levels = 90;
+    scorer.short_sums = true;
+    for (const std::int64_t dim : {1, 2, 8, 31, 64, 65, 200}) {
+        for (const double spread : {0.0, 0.01, 1.0, 30.0}) {  // constant rows to spiky ones
+            for (const double factor : {1.0, 0x1p-99}) {
+                std::vector<double> row(static_cast<std::size_t>(padded(dim)));
+                for (std::int64_t k = 0; k < dim; ++k) {
+                    const double x = random.uniform() - 0.5;
+                    row[static_cast<std::size_t>(k)] = 1.0 + spread * x * x * x;
+                }
+                std::vector<std::int8_t> codes(row.size(), 1);
+                double error2 = 0.0;
+                kernels.encode(row.data(), factor, dim, scorer, 0x1p-100, codes.data(), error2);
+                std::int64_t longest2 = 0, largest = 0, norms2[2] = {0, 0};
+                for (std::size_t k = 0; k < codes.size(); ++k) {
+                    if (k % 64 == 0) norms2[0] = norms2[1] = 0;
+                    norms2[k / 2 % 2] += codes[k] * codes[k];
+                    longest2 = std::max({longest2, norms2[0], norms2[1]});
+                    largest = std::max<std::int64_t>(largest, std::abs(codes[k]));
+                }
+                tally.check(longest2 <= short_norm * short_norm && largest <= scorer.levels &&
+                                (largest == scorer.levels || longest2 >= 172 * 172),
+                            "short codes of " + std::to_string(dim) + " elements: " +
+                                std::to_string(longest2) + ", " + std::to_string(largest));
+            }
         }
     }
 }
@@ -627,6 +681,7 @@ void check_primitives(Tally& tally, const KernelSet& kernels) {
     }
     check_transpose(tally, kernels);
     check_encode(tally, kernels);
+    check_encode_for_short_sums(tally, kernels);
 }
 
 }  // namespace tripletmine

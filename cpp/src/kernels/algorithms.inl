@@ -8,13 +8,16 @@
 //   F64x8   eight doubles (in one or more registers): load, zero, broadcast, add, sub, mul,
 //           max_magnitude, reduce, store_codes (integers, as int8)
 //   I32     a register of I32::width int32: load, store, fill, sequence (from a number on),
-//           truncate (of an F32), gather, sub, max, below_zero (one bit a lane), keep (the
+//           truncate (of an F32), gather, add, sub, max, below_zero (one bit a lane), keep (the
 //           lanes of some bits, 0 in the others), increment_below (by 1 where a < b)
 //   Codes   as many words of four int8: load, broadcast (of one word)
-//   add_products(sums, col, row, next_col, next_row)   two words of every column times two of a row
+//   CodeSums, short_sums                               I32, or short sums (see Scorer); fill
+//   add_products(sums, col, row)                       a word of every column times one of a row
+//   whole(sums)                                        short sums to I32
 //   code_levels, code_offset                           see Scorer
 //   widen8_float16 / _bfloat16 / _float32              eight elements to F64x8
 //   tile_rows, tile_cols                               of fine and coarse tiles
+//   float_rows, code_rows                              of a tile, whose sums fill the registers
 //
 // No inline function of the standard library may appear here: its weak symbol would carry this
 // file's instruction set into the whole program.
@@ -24,6 +27,7 @@ namespace {
 constexpr int vectors_per_row = tile_cols / F32::width;
 constexpr int vectors_per_panel = panel_rows / F32::width;
 static_assert(tile_cols % panel_rows == 0 && panel_rows % tile_rows == 0);
+static_assert(tile_rows % code_rows == 0);
 static_assert(tile_granule % tile_cols == 0 && I32::width == F32::width);
 
 // The sums of a tile stay in registers only if all loops over them are unrolled before the compiler
@@ -33,17 +37,12 @@ static_assert(tile_granule % tile_cols == 0 && I32::width == F32::width);
 // float32 chains are this long; their sums are added up in a second chain.
 constexpr int chain_length = 128;
 
-[[maybe_unused]] void score_floats(const void* row_panel, const void* col_panels,
-                                   std::ptrdiff_t panel_bytes, int depth, const std::int32_t*,
-                                   bool accumulate, const void*, void* to,
-                                   std::ptrdiff_t stride) noexcept {
-    const float* rows = static_cast<const float*>(row_panel);
-    const float* cols = static_cast<const float*>(col_panels);
-    const std::ptrdiff_t panel_stride = panel_bytes / static_cast<int>(sizeof(float));
-    float* tile = static_cast<float*>(to);
-    F32 sums[tile_rows][vectors_per_row];
+template <int count>
+inline void score_float_rows(const float* rows, const float* cols, std::ptrdiff_t panel_stride,
+                             int depth, bool accumulate, float* tile, std::ptrdiff_t stride) {
+    F32 sums[count][vectors_per_row];
 #pragma GCC unroll 16
-    for (int r = 0; r < tile_rows; ++r) {
+    for (int r = 0; r < count; ++r) {
         for (int v = 0; v < vectors_per_row; ++v) sums[r][v] = F32::zero();
     }
     for (int k = 0; k < depth; ++k) {
@@ -52,18 +51,41 @@ constexpr int chain_length = 128;
             col[v] = F32::load(cols + (v / vectors_per_panel) * panel_stride + k * panel_rows +
                                (v % vectors_per_panel) * F32::width);
         }
-        for (int r = 0; r < tile_rows; ++r) {
+#pragma GCC unroll 16
+        for (int r = 0; r < count; ++r) {
             const F32 row = F32::broadcast(rows + k * panel_rows + r);
             for (int v = 0; v < vectors_per_row; ++v) sums[r][v] = fma(row, col[v], sums[r][v]);
         }
     }
 #pragma GCC unroll 16
-    for (int r = 0; r < tile_rows; ++r) {
+    for (int r = 0; r < count; ++r) {
         for (int v = 0; v < vectors_per_row; ++v) {
             float* at = tile + r * stride + v * F32::width;
             (accumulate ? add(F32::load(at), sums[r][v]) : sums[r][v]).store(at);
         }
     }
+}
+
+// The rows of a tile from `first` on, float_rows at a time.
+template <int first>
+inline void score_floats_from(const float* rows, const float* cols, std::ptrdiff_t panel_stride,
+                              int depth, bool accumulate, float* tile, std::ptrdiff_t stride) {
+    if constexpr (first < tile_rows) {
+        constexpr int count = float_rows < tile_rows - first ? float_rows : tile_rows - first;
+        score_float_rows<count>(rows + first, cols, panel_stride, depth, accumulate,
+                                tile + first * stride, stride);
+        score_floats_from<first + count>(rows, cols, panel_stride, depth, accumulate, tile, stride);
+    }
+}
+
+[[maybe_unused]] void score_floats(const void* row_panel, const void* col_panels,
+                                   std::ptrdiff_t panel_bytes, int depth, const std::int32_t*,
+                                   bool accumulate, const void*, void* to,
+                                   std::ptrdiff_t stride) noexcept {
+    score_floats_from<0>(static_cast<const float*>(row_panel),
+                         static_cast<const float*>(col_panels),
+                         panel_bytes / static_cast<int>(sizeof(float)), depth, accumulate,
+                         static_cast<float*>(to), stride);
 }
 
 [[maybe_unused]] int float_roundings(std::int64_t dim, std::int64_t k) noexcept {
@@ -74,46 +96,64 @@ constexpr int chain_length = 128;
     return static_cast<int>(1 + length - k % chain_length + chains - (chain > 0 ? chain : 1));
 }
 
-[[maybe_unused]] void score_codes(const void* row_side, const void* col_side,
-                                  std::ptrdiff_t panel_bytes, int depth, const std::int32_t* start,
-                                  bool accumulate, const void*, void* to,
-                                  std::ptrdiff_t stride) noexcept {
+inline I32 whole(I32 sums) { return sums; }
+
+// Of code_rows rows, over blocks whose sums begin together.
+inline void score_code_rows(const char* rows, const char* cols, std::ptrdiff_t panel_bytes,
+                            int blocks, const std::int32_t* start, bool accumulate,
+                            std::int32_t* tile, std::ptrdiff_t stride) {
     constexpr int row_bytes = packing_block / panel_rows, word = 4, words = row_bytes / word;
     constexpr int col_bytes = panel_rows * word;  // a word of every row of a panel
-    const char* rows = static_cast<const char*>(row_side);
-    const char* cols = static_cast<const char*>(col_side);
-    std::int32_t* tile = static_cast<std::int32_t*>(to);
-    I32 sums[tile_rows][vectors_per_row];
+    CodeSums sums[code_rows][vectors_per_row];
 #pragma GCC unroll 16
-    for (int r = 0; r < tile_rows; ++r) {
+    for (int r = 0; r < code_rows; ++r) {
         for (int v = 0; v < vectors_per_row; ++v) {
-            sums[r][v] =
-                accumulate ? I32::load(tile + r * stride + v * I32::width) : I32::fill(start[r]);
+            sums[r][v] = CodeSums::fill(accumulate && !short_sums ? 0 : start[r]);
         }
     }
-    for (int k = 0; k < depth; k += row_bytes, rows += packing_block, cols += packing_block) {
-        for (int j = 0; j < words; j += 2) {
-            Codes col[2][vectors_per_row];
+    for (int block = 0; block < blocks; ++block, rows += packing_block, cols += packing_block) {
+#pragma GCC unroll 4
+        for (int j = 0; j < words; ++j) {
+            Codes col[vectors_per_row];
             for (int v = 0; v < vectors_per_row; ++v) {
-                const char* from = cols + (v / vectors_per_panel) * panel_bytes + j * col_bytes +
-                                   (v % vectors_per_panel) * I32::width * word;
-                col[0][v] = Codes::load(from);
-                col[1][v] = Codes::load(from + col_bytes);
+                col[v] = Codes::load(cols + (v / vectors_per_panel) * panel_bytes + j * col_bytes +
+                                     (v % vectors_per_panel) * I32::width * word);
             }
-            for (int r = 0; r < tile_rows; ++r) {
+#pragma GCC unroll 16
+            for (int r = 0; r < code_rows; ++r) {
                 const Codes row = Codes::broadcast(rows + r * row_bytes + j * word);
-                const Codes next = Codes::broadcast(rows + r * row_bytes + j * word + word);
                 for (int v = 0; v < vectors_per_row; ++v) {
-                    sums[r][v] = add_products(sums[r][v], col[0][v], row, col[1][v], next);
+                    sums[r][v] = add_products(sums[r][v], col[v], row);
                 }
             }
         }
     }
 #pragma GCC unroll 16
-    for (int r = 0; r < tile_rows; ++r) {
+    for (int r = 0; r < code_rows; ++r) {
         for (int v = 0; v < vectors_per_row; ++v) {
-            sums[r][v].store(tile + r * stride + v * I32::width);
+            std::int32_t* at = tile + r * stride + v * I32::width;
+            const I32 sum = whole(sums[r][v]);
+            (accumulate ? add(I32::load(at), sum) : sum).store(at);
         }
+    }
+}
+
+[[maybe_unused]] void score_codes(const void* row_side, const void* col_side,
+                                  std::ptrdiff_t panel_bytes, int depth, const std::int32_t* start,
+                                  bool accumulate, const void*, void* to,
+                                  std::ptrdiff_t stride) noexcept {
+    constexpr int row_bytes = packing_block / panel_rows;
+    const char* rows = static_cast<const char*>(row_side);
+    const char* cols = static_cast<const char*>(col_side);
+    std::int32_t* tile = static_cast<std::int32_t*>(to);
+    const int blocks = depth / row_bytes, together = short_sums ? 1 : blocks;
+    for (int block = 0; block < blocks; block += together, start += panel_rows) {
+        for (int r = 0; r < tile_rows; r += code_rows) {
+            score_code_rows(rows + r * row_bytes, cols, panel_bytes, together, start + r,
+                            accumulate || block > 0, tile + r * stride, stride);
+        }
+        rows += together * packing_block;
+        cols += together * packing_block;
     }
 }
 
@@ -321,6 +361,7 @@ void exact_sums(const double* x, const double* y, std::ptrdiff_t stride, int cou
                                               chain_length,
                                               0,
                                               0,
+                                              false,
                                               score_floats,
                                               compare<tile_rows, tile_cols, false>,
                                               contend<false>,
@@ -328,19 +369,10 @@ void exact_sums(const double* x, const double* y, std::ptrdiff_t stride, int cou
                                               nullptr,
                                               nullptr};
 
-[[maybe_unused]] constexpr Scorer coarse_scorer{Format::int8,
-                                                tile_rows,
-                                                tile_cols,
-                                                64,
-                                                1024,
-                                                code_levels,
-                                                code_offset,
-                                                score_codes,
-                                                compare<tile_rows, tile_cols, true>,
-                                                contend<true>,
-                                                code_roundings,
-                                                nullptr,
-                                                nullptr};
+[[maybe_unused]] constexpr Scorer coarse_scorer{
+    Format::int8,  tile_rows,      tile_cols,  64,          1024,
+    code_levels,   code_offset,    short_sums, score_codes, compare<tile_rows, tile_cols, true>,
+    contend<true>, code_roundings, nullptr,    nullptr};
 
 // `together` rows of float32 as they lie; they share a load of x, and none waits for the sum of
 // another.
@@ -395,7 +427,36 @@ inline void by_turns(std::int64_t dim, Visit visit) {
     if (k < dim) visit(k, 0);
 }
 
-float encode(double* row, double factor, std::int64_t dim, int levels, double smallest,
+// The largest squared norm of half a block of the row (see short_norm).
+inline double largest_half_norm2(const double* row, std::int64_t dim) {
+    constexpr std::int64_t block = packing_block / panel_rows;
+    double most = 0.0;
+    for (std::int64_t begin = 0; begin < dim; begin += block) {
+        const std::int64_t end = begin + block < dim ? begin + block : dim;
+        F64x8 squares = F64x8::zero();
+        for (std::int64_t k = begin; k < end; k += lanes) {
+            const F64x8 x = F64x8::load(row + k);
+            squares = add(squares, mul(x, x));
+        }
+        double sums[lanes];
+        squares.store(sums);
+        const double first = sums[0] + sums[1] + sums[4] + sums[5];
+        const double second = sums[2] + sums[3] + sums[6] + sums[7];
+        most = most > first ? most : first;
+        most = most > second ? most : second;
+    }
+    return most;
+}
+
+// The level of a row's largest magnitude with which no half block gets longer than short_norm.
+// Rounding to codes adds half the root of its 32 elements, single precision here next to nothing.
+inline double level_for_short_sums(double peak, double half_norm2) {
+    constexpr double most = short_norm - 2.83 - 0.01;
+    const float ratio2 = static_cast<float>(half_norm2 / (peak * peak));
+    return most / static_cast<double>(largest(sqrt(F32::broadcast(&ratio2))));
+}
+
+float encode(double* row, double factor, std::int64_t dim, const Scorer& scorer, double smallest,
              std::int8_t* codes, double& error2) noexcept {
     F64x8 most[2] = {F64x8::zero(), F64x8::zero()};
     by_turns(dim, [&](std::int64_t k, int turn) {
@@ -403,10 +464,15 @@ float encode(double* row, double factor, std::int64_t dim, int levels, double sm
         scaled.store(row + k);
         most[turn] = max_magnitude(most[turn], scaled);
     });
-    double magnitudes[lanes], largest = 0.0;
+    double magnitudes[lanes], peak = 0.0;
     max_magnitude(most[0], most[1]).store(magnitudes);
-    for (const double magnitude : magnitudes) largest = magnitude > largest ? magnitude : largest;
-    const float scale = largest >= smallest ? static_cast<float>(largest / levels) : 0.0f;
+    for (const double magnitude : magnitudes) peak = magnitude > peak ? magnitude : peak;
+    double level = scorer.levels;
+    if (scorer.short_sums && peak >= smallest) {
+        const double allowed = level_for_short_sums(peak, largest_half_norm2(row, dim));
+        level = allowed < level ? allowed : level;
+    }
+    const float scale = peak >= smallest ? static_cast<float>(peak / level) : 0.0f;
     // Adding and taking off 1.5 * 2^52 rounds to the nearest integer.
     const F64x8 inverse = F64x8::broadcast(scale > 0.0f ? 1.0 / static_cast<double>(scale) : 0.0);
     const F64x8 shift = F64x8::broadcast(0x1.8p52);

@@ -6,10 +6,12 @@ namespace tripletmine {
 namespace {
 
 // Of AVX-512, for what needs no tiles.
-constexpr int tile_rows = 8, tile_cols = 48;
+constexpr int tile_rows = 8, tile_cols = 48, float_rows = 8, code_rows = 8;
 constexpr int code_levels = 127, code_offset = 128;
-inline I32 add_products(I32 sums, Codes col, Codes row, Codes next_col, Codes next_row) {
-    return {_mm512_dpbusd_epi32(_mm512_dpbusd_epi32(sums.v, col.v, row.v), next_col.v, next_row.v)};
+constexpr bool short_sums = false;
+using CodeSums = I32;
+inline I32 add_products(I32 sums, Codes col, Codes row) {
+    return {_mm512_dpbusd_epi32(sums.v, col.v, row.v)};
 }
 
 }  // namespace
@@ -215,6 +217,7 @@ constexpr Scorer fine_tiles{Format::bfloat16_pair,
                             2048,
                             0,
                             0,
+                            false,
                             score_tiles<PairStep>,
                             compare<amx_rows, amx_cols, false>,
                             contend<false>,
@@ -228,6 +231,7 @@ constexpr Scorer medium_tiles{Format::bfloat16,
                               2048,
                               0,
                               0,
+                              false,
                               score_tiles<Step<false>>,
                               compare<amx_rows, amx_cols, false>,
                               contend<false>,
@@ -241,6 +245,7 @@ constexpr Scorer coarse_tiles{Format::int8,
                               2048,
                               127,
                               0,
+                              false,
                               score_tiles<Step<true>>,
                               compare<amx_rows, amx_cols, true>,
                               contend<true>,

@@ -6,7 +6,7 @@
 namespace tripletmine {
 namespace {
 
-constexpr int tile_rows = 4, tile_cols = 16;
+constexpr int tile_rows = 16, tile_cols = 16, float_rows = 6, code_rows = 4;
 
 struct F32;
 
@@ -64,6 +64,7 @@ inline std::uint64_t at_least(F32 a, F32 b) {
 inline std::uint64_t at_most(F32 a, F32 b) {
     return lane_bits(_mm256_cmp_ps(a.v, b.v, _CMP_LE_OQ));
 }
+inline I32 add(I32 a, I32 b) { return {_mm256_add_epi32(a.v, b.v)}; }
 inline I32 sub(I32 a, I32 b) { return {_mm256_sub_epi32(a.v, b.v)}; }
 inline I32 max(I32 a, I32 b) { return {_mm256_max_epi32(a.v, b.v)}; }
 inline std::uint64_t below_zero(I32 a) { return lane_bits(_mm256_castsi256_ps(a.v)); }
@@ -120,14 +121,19 @@ struct Codes {
     static Codes broadcast(const void* p) { return {_mm256_broadcastd_epi32(_mm_loadu_si32(p))}; }
 };
 
-// Unsigned columns times signed rows, two products added up in int16: with 63 levels two such sums
-// are at most 4 * 127 * 63 = 32004, and nothing saturates.
-constexpr int code_levels = 63, code_offset = 64;
-inline I32 add_products(I32 sums, Codes col, Codes row, Codes next_col, Codes next_row) {
-    const __m256i pairs = _mm256_add_epi16(_mm256_maddubs_epi16(col.v, row.v),
-                                           _mm256_maddubs_epi16(next_col.v, next_row.v));
-    return {_mm256_add_epi32(sums.v, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))};
+// Unsigned columns times signed rows. Two products together are at most 2 * 180 * 90 = 32400, and
+// nothing saturates; sums of int16 take one multiplication for 32 products, those of int32 would
+// take one and a half.
+constexpr int code_levels = 90, code_offset = 90;
+constexpr bool short_sums = true;
+struct CodeSums {
+    __m256i v;
+    static CodeSums fill(std::int32_t word) { return {_mm256_set1_epi32(word)}; }
+};
+inline CodeSums add_products(CodeSums sums, Codes col, Codes row) {
+    return {_mm256_add_epi16(sums.v, _mm256_maddubs_epi16(col.v, row.v))};
 }
+inline I32 whole(CodeSums sums) { return {_mm256_madd_epi16(sums.v, _mm256_set1_epi16(1))}; }
 
 inline F64x8 widen_floats(__m256 floats) {
     return {_mm256_cvtps_pd(_mm256_castps256_ps128(floats)),
@@ -151,6 +157,6 @@ inline F64x8 widen8_bfloat16(const void* p) noexcept {
 
 extern const KernelSet kernel_set_avx2;
 constinit const KernelSet kernel_set_avx2 =
-    make_kernel_set("avx2", fine_scorer, coarse_scorer, 64, 0.0115);
+    make_kernel_set("avx2", fine_scorer, coarse_scorer, 64, 0.0135);
 
 }  // namespace tripletmine

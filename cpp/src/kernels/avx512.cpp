@@ -4,16 +4,19 @@
 namespace tripletmine {
 namespace {
 
-constexpr int tile_rows = 8, tile_cols = 48;
+constexpr int tile_rows = 8, tile_cols = 48, float_rows = 8, code_rows = 4;
 
-// Unsigned columns times signed rows, two products added up in int16: with 63 levels two such sums
-// are at most 4 * 127 * 63 = 32004, and nothing saturates.
-constexpr int code_levels = 63, code_offset = 64;
-inline I32 add_products(I32 sums, Codes col, Codes row, Codes next_col, Codes next_row) {
-    const __m512i pairs = _mm512_add_epi16(_mm512_maddubs_epi16(col.v, row.v),
-                                           _mm512_maddubs_epi16(next_col.v, next_row.v));
-    return {_mm512_add_epi32(sums.v, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)))};
+// As with AVX2: two products together are at most 2 * 180 * 90 = 32400, and nothing saturates.
+constexpr int code_levels = 90, code_offset = 90;
+constexpr bool short_sums = true;
+struct CodeSums {
+    __m512i v;
+    static CodeSums fill(std::int32_t word) { return {_mm512_set1_epi32(word)}; }
+};
+inline CodeSums add_products(CodeSums sums, Codes col, Codes row) {
+    return {_mm512_add_epi16(sums.v, _mm512_maddubs_epi16(col.v, row.v))};
 }
+inline I32 whole(CodeSums sums) { return {_mm512_madd_epi16(sums.v, _mm512_set1_epi16(1))}; }
 
 }  // namespace
 

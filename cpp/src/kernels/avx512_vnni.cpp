@@ -4,12 +4,14 @@
 namespace tripletmine {
 namespace {
 
-constexpr int tile_rows = 8, tile_cols = 48;
+constexpr int tile_rows = 8, tile_cols = 48, float_rows = 8, code_rows = 8;
 
 // Unsigned columns times signed rows.
 constexpr int code_levels = 127, code_offset = 128;
-inline I32 add_products(I32 sums, Codes col, Codes row, Codes next_col, Codes next_row) {
-    return {_mm512_dpbusd_epi32(_mm512_dpbusd_epi32(sums.v, col.v, row.v), next_col.v, next_row.v)};
+constexpr bool short_sums = false;
+using CodeSums = I32;
+inline I32 add_products(I32 sums, Codes col, Codes row) {
+    return {_mm512_dpbusd_epi32(sums.v, col.v, row.v)};
 }
 
 }  // namespace

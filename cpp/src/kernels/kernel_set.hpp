@@ -60,6 +60,12 @@ struct TileSide {
     const float* ceiling;
 };
 
+// Short sums: of the 64 codes that a packing block holds of a row, one int16 adds up the products
+// of the first two codes of every word, another those of the last two. They may wrap around on the
+// way and are right modulo 2^16; and no half block is longer than short_norm, so that by
+// Cauchy-Schwarz they end at most short_norm^2 < 2^15 from zero.
+inline constexpr int short_norm = 181;
+
 // See Scorer::contend.
 inline constexpr int contended_hands = 32, most_contended = 24;
 
@@ -70,15 +76,17 @@ struct Scorer {
     int longest_depth;  // ... and one call of score takes at most so many
     int levels;         // of int8 codes
     int offset;         // int8: added to every code on the column side
+    bool short_sums;    // int8: sums are made in int16, one block of the packing after the other
 
     // tile[r * stride + c] (+)= sum over k < depth of rows[k, r] * cols[k, c], as float (as int32
     // for int8, exactly). `rows` points at the first of tile_rows neighbours of the row side,
     // `cols` at the first panel of the column side; panels lie `panel_bytes` apart. float32: one
     // chain of additions in order of k (fused where the set fuses; one more rounding where it does
     // not), then one addition to what is there. int8 sums begin at start[r], which takes the offset
-    // back, unless they accumulate. At `soon`, if it is not null, begins a share of what the walk
-    // reads next: a strip_shares-th of as much as these columns. A set that computes faster than
-    // columns come from the outer caches fetches it meanwhile.
+    // back, unless they accumulate. Short sums begin anew in every block, block b at start[b *
+    // panel_rows + r], a word of two int16: see short_norm. At `soon`, if it is not null, begins a
+    // share of what the walk reads next: a strip_shares-th of as much as these columns. A set that
+    // computes faster than columns come from the outer caches fetches it meanwhile.
     void (*score)(const void* rows, const void* cols, std::ptrdiff_t panel_bytes, int depth,
                   const std::int32_t* start, bool accumulate, const void* soon, void* tile,
                   std::ptrdiff_t stride) noexcept;
@@ -171,12 +179,13 @@ struct KernelSet {
     void (*exact_squares_float32)(const double* x, const void* const* rows, int count,
                                   std::int64_t dim, double* out) noexcept;
 
-    // Multiplies a row by `factor`, and writes its codes, rounded to the nearest, for the float32
-    // scale that brings the largest magnitude to `levels`. Without one of at least `smallest` all
-    // are 0, and so is the scale, which is returned. error2 is the squared norm of what codes times
-    // scale leave out, but for a few roundings. Reads and writes padded(dim) elements.
-    float (*encode)(double* row, double factor, std::int64_t dim, int levels, double smallest,
-                    std::int8_t* codes, double& error2) noexcept;
+    // Multiplies a row by `factor`, and writes its codes for the scorer, rounded to the nearest,
+    // for the float32 scale that brings the largest magnitude to its levels (where its sums are
+    // short, to fewer if short_norm asks for it). Without one of at least `smallest` all are 0, and
+    // so is the scale, which is returned. error2 is the squared norm of what codes times scale
+    // leave out, but for a few roundings. Reads and writes padded(dim) elements.
+    float (*encode)(double* row, double factor, std::int64_t dim, const Scorer& scorer,
+                    double smallest, std::int8_t* codes, double& error2) noexcept;
 
     // A block of the packing from row side to column side, and back.
     void (*transpose)(const void* from, void* to) noexcept;

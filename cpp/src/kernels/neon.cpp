@@ -10,9 +10,8 @@ inline int16x8_t pair_products(int8x16_t a, int8x16_t b) {
     const int16x8_t high = vmull_high_s8(a, b);
     return vpaddq_s16(low, high);  // at most 2 * 127 * 127 = 32258
 }
-inline I32 add_products(I32 sums, Codes col, Codes row, Codes next_col, Codes next_row) {
-    sums.v = vpadalq_s16(sums.v, pair_products(col.v, row.v));
-    return {vpadalq_s16(sums.v, pair_products(next_col.v, next_row.v))};
+inline I32 add_products(I32 sums, Codes col, Codes row) {
+    return {vpadalq_s16(sums.v, pair_products(col.v, row.v))};
 }
 
 }  // namespace

@@ -5,8 +5,8 @@
 namespace tripletmine {
 namespace {
 
-inline I32 add_products(I32 sums, Codes col, Codes row, Codes next_col, Codes next_row) {
-    return {vdotq_s32(vdotq_s32(sums.v, col.v, row.v), next_col.v, next_row.v)};
+inline I32 add_products(I32 sums, Codes col, Codes row) {
+    return {vdotq_s32(sums.v, col.v, row.v)};
 }
 
 }  // namespace

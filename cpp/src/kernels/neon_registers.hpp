@@ -9,7 +9,7 @@
 namespace tripletmine {
 namespace {
 
-constexpr int tile_rows = 4, tile_cols = 16;
+constexpr int tile_rows = 4, tile_cols = 16, float_rows = 4, code_rows = 4;
 
 struct F32;
 
@@ -62,6 +62,7 @@ inline std::uint64_t lane_bits(uint32x4_t mask) {
 }
 inline std::uint64_t at_least(F32 a, F32 b) { return lane_bits(vcgeq_f32(a.v, b.v)); }
 inline std::uint64_t at_most(F32 a, F32 b) { return lane_bits(vcleq_f32(a.v, b.v)); }
+inline I32 add(I32 a, I32 b) { return {vaddq_s32(a.v, b.v)}; }
 inline I32 sub(I32 a, I32 b) { return {vsubq_s32(a.v, b.v)}; }
 inline I32 max(I32 a, I32 b) { return {vmaxq_s32(a.v, b.v)}; }
 inline std::uint64_t below_zero(I32 a) { return lane_bits(vcltzq_s32(a.v)); }
@@ -147,6 +148,8 @@ struct Codes {
 };
 
 constexpr int code_levels = 127, code_offset = 0;
+constexpr bool short_sums = false;
+using CodeSums = I32;
 
 }  // namespace
 }  // namespace tripletmine

@@ -6,7 +6,7 @@
 namespace tripletmine {
 namespace {
 
-constexpr int tile_rows = 2, tile_cols = 16;
+constexpr int tile_rows = 2, tile_cols = 16, float_rows = 2, code_rows = 2;
 constexpr int never = 1 << 30;  // baseline instructions sum floats as fast as bytes
 
 struct F32;
@@ -75,6 +75,10 @@ inline std::uint64_t at_least(F32 a, F32 b) {
                                       (mask[3] & 8));
 }
 inline std::uint64_t at_most(F32 a, F32 b) { return at_least(b, a); }
+inline I32 add(I32 a, const I32& b) {
+    for (int i = 0; i < I32::width; ++i) a.v[i] += b.v[i];
+    return a;
+}
 inline I32 sub(I32 a, const I32& b) {
     for (int i = 0; i < 4; ++i) a.v[i] -= b.v[i];
     return a;
@@ -154,11 +158,10 @@ struct Codes {
 };
 
 constexpr int code_levels = 127, code_offset = 0;
-inline I32 add_products(I32 sums, const Codes& col, const Codes& row, const Codes& next_col,
-                        const Codes& next_row) {
-    for (int i = 0; i < 16; ++i) {
-        sums.v[i / 4] += col.v[i] * row.v[i] + next_col.v[i] * next_row.v[i];
-    }
+constexpr bool short_sums = false;
+using CodeSums = I32;
+inline I32 add_products(I32 sums, const Codes& col, const Codes& row) {
+    for (int i = 0; i < 16; ++i) sums.v[i / 4] += col.v[i] * row.v[i];
     return sums;
 }
 
