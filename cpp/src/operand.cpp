@@ -139,18 +139,20 @@ void Operand::pack_panel(std::int64_t first, Scratch& scratch, std::byte* panel,
             }
             break;
         }
-        case Format::int8:
+        case Format::int8: {
+            const int offset = scorer_.offset;  // no byte written could be a part of it
             for (std::int64_t k = 0; k < depth_; k += 64, panel += packing_block) {
                 std::byte block[packing_block];
                 for (std::int64_t lane = 0; lane < panel_rows; ++lane) {
                     const std::int8_t* codes = scratch.codes.data() + lane * depth_ + k;
                     for (int i = 0; i < 64; ++i) {
-                        block[lane * 64 + i] = static_cast<std::byte>(codes[i] + scorer_.offset);
+                        block[lane * 64 + i] = static_cast<std::byte>(codes[i] + offset);
                     }
                 }
                 kernels_.transpose(block, panel);
             }
             break;
+        }
         case Format::bfloat16:
         case Format::bfloat16_pair:
             for (std::int64_t k = 0; k < depth_; k += 32) {
@@ -308,6 +310,7 @@ void Operand::row_side(std::int64_t first, std::int64_t count, RowSide& side) co
 // one int32, or to the two int16 of this block.
 void Operand::take_offset(std::byte* block, std::int32_t* start) const {
     constexpr int row_codes = packing_block / panel_rows;
+    const int offset = scorer_.offset;  // no byte written could be a part of it
     for (int lane = 0; lane < panel_rows; ++lane, block += row_codes) {
         // Four sums of 16 bits, each of two neighbours of every eight columns' codes.
         std::uint64_t sums = 0;
@@ -318,12 +321,12 @@ void Operand::take_offset(std::byte* block, std::int32_t* start) const {
             sums += (codes & every_other_byte) + (codes >> 8 & every_other_byte);
         }
         for (int i = 0; i < row_codes; ++i) {
-            block[i] = static_cast<std::byte>(std::to_integer<int>(block[i]) - scorer_.offset);
+            block[i] = static_cast<std::byte>(std::to_integer<int>(block[i]) - offset);
         }
         const auto sum = [&](int place) { return static_cast<int>(sums >> 16 * place & 0xffff); };
-        const int of_offset = scorer_.offset * row_codes / 2;
-        const int first = scorer_.offset * (of_offset - sum(0) - sum(2));
-        const int second = scorer_.offset * (of_offset - sum(1) - sum(3));
+        const int of_half = offset * row_codes / 2;
+        const int first = offset * (of_half - sum(0) - sum(2));
+        const int second = offset * (of_half - sum(1) - sum(3));
         if (scorer_.short_sums) {
             start[lane] = static_cast<std::int32_t>((static_cast<std::uint32_t>(first) & 0xffffu) |
                                                     static_cast<std::uint32_t>(second) << 16);
