@@ -32,6 +32,7 @@ int run(const std::vector<std::string_view>& required) {
             tally.check(name == set.kernels->name, "registered as " + name);
             tally.check(&choose_kernels(name) == set.kernels, "not chosen by its name");
             check_primitives(tally, *set.kernels);
+            check_scorers(tally, *set.kernels);
             check_bounds(tally, *set.kernels);
             check_calls(tally, set.info.name);
         } catch (const std::exception& error) {

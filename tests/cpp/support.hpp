@@ -89,8 +89,9 @@ double sum8(std::int64_t dim, Term term) {
     return ((p[0] + p[4]) + (p[2] + p[6])) + ((p[1] + p[5]) + (p[3] + p[7]));
 }
 
-// Each primitive of a set against plain scalar arithmetic (primitive_tests.cpp).
+// Each primitive of a set against plain scalar arithmetic (primitive_tests.cpp, scorer_tests.cpp).
 void check_primitives(Tally& tally, const KernelSet& kernels);
+void check_scorers(Tally& tally, const KernelSet& kernels);
 
 // No true distance ever lies outside the bounds of its score (bound_tests.cpp).
 void check_bounds(Tally& tally, const KernelSet& kernels);
