@@ -29,21 +29,23 @@ namespace tripletmine {
 template <typename Selector>
 class BlockSweep {
 public:
-    // open(row, widest, worker) makes the selector of a row, of which no pair's bounds lie further
-    // apart than `widest`; close(row, selector, worker) takes its answer.
+    // begin(rows, worker) hears of each block of rows first; open(row, widest, worker) makes the
+    // selector of a row, of which no pair's bounds lie further apart than `widest`; close(row,
+    // selector, worker) takes its answer.
+    using Begin = std::function<void(const Interval& rows, int worker)>;
     using Open = std::function<Selector(std::int64_t row, float widest, int worker)>;
     using Close = std::function<void(std::int64_t row, Selector& selector, int worker)>;
 
     BlockSweep(Team& team, const KernelSet& kernels, const Pairing& pairing, Relation relation)
         : team_(team),
           kernels_(kernels),
-          pairing_(pairing),
-          walk_(team, pairing, relation, plan_blocks(pairing, cols_at_once, team.size())) {
+          pairing_(pairing.both_ways()),
+          walk_(team, pairing_, relation, plan_blocks(pairing, cols_at_once, team.size())) {
         walk_.announce();
     }
 
     // Visits every pair of the relation; returns how many were decided in float64.
-    std::int64_t run(const Open& open, const Close& close) {
+    std::int64_t run(const Open& open, const Close& close, const Begin& begin = {}) {
         const float* widths = pairing_.col_operand->width();
         const float widest = *std::max_element(widths, widths + pairing_.cols->size());
         std::vector<Worker> workers;
@@ -57,6 +59,7 @@ public:
                 Worker& worker = workers[static_cast<std::size_t>(id)];
                 worker.first_row = task.row_begin;
                 worker.selectors.clear();
+                if (begin) begin({task.row_begin, task.row_end}, id);
                 for (std::int64_t row = task.row_begin; row < task.row_end; ++row) {
                     const float width = widest + pairing_.row_operand->width()[row];
                     worker.selectors.push_back(open(row, width, id));

@@ -13,17 +13,19 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <memory>
+#include <optional>
 
 #include "kernels/dispatch.hpp"
 
 namespace tripletmine {
 namespace {
 
-// What is held for a block of anchors: a candidate for each pair, and for the anchors under way a
-// threshold, its two scores and its total for each distance of interest.
-constexpr double block_bytes = 64.0 * 1024 * 1024, pair_bytes = 24.0;
-constexpr double under_way_bytes = 256.0 * 1024 * 1024, distance_bytes = 48.0;
-constexpr double negative_bytes = 24.0;  // a negative whose distance is listed
+// What is held of the anchors under way: a candidate for each positive, and for each distance of
+// interest that distance, a threshold, its two scores and its total.
+constexpr double under_way_bytes = 256.0 * 1024 * 1024, pair_bytes = 24.0, distance_bytes = 48.0;
+// What is held of anchors whose negatives are listed, and of each negative.
+constexpr double block_bytes = 64.0 * 1024 * 1024, negative_bytes = 24.0;
 
 // Below so many candidates, or if the largest of their squared norms is so many times the mean, the
 // errors of scores do not average out.
@@ -207,36 +209,65 @@ private:
     std::vector<std::uint8_t> coarse_;
 };
 
+// All anchors, or blocks of them where those under way at once may be too many to hold.
+std::vector<std::vector<std::int64_t>> blocks_under_way(const Join& join, std::int64_t each) {
+    const double of_pair =
+        (pair_bytes + distance_bytes * static_cast<double>(each)) / under_way_bytes;
+    std::int64_t largest = 0;
+    for (std::int64_t p = 0; p < join.rows().size(); ++p) {
+        largest = std::max(largest, join.cols().class_of(join.rows().label(p)).size());
+    }
+    const auto at_once =
+        static_cast<double>(std::min(join.rows().size(), join.workers() * most_own_rows));
+    const bool fit = at_once * static_cast<double>(largest) * of_pair <= 1.0;
+    return join.blocks([&](std::int64_t positives) {
+        return fit ? 0.0 : static_cast<double>(positives) * of_pair;
+    });
+}
+
 }  // namespace
 
 void count_by_anchor(Join& join, std::int64_t each, const Reaches& reaches,
                      const std::function<void(std::int64_t anchor, const AnchorCounts&)>& take) {
-    const double of_pair = std::max(pair_bytes / block_bytes,
-                                    distance_bytes * static_cast<double>(each) / under_way_bytes);
-    const auto load = [&](std::int64_t positives) {
-        return static_cast<double>(positives) * of_pair;
+    // Of an anchor under way, from the beginning of its block of rows to its own end.
+    struct UnderWay {
+        std::vector<Candidate> positives;
+        std::vector<double> distances;
     };
     std::int64_t before = 0;
-    for (const std::vector<std::int64_t>& block : join.blocks(load)) {
-        Join narrowed = join.narrowed(block);
-        const Choice positives = narrowed.list_positives({});
-        // Of the rows under way: asked for when a row begins, read and dropped when it ends.
-        std::vector<std::vector<double>> distances(block.size());
-        narrowed.count_negatives(
+    for (const std::vector<std::int64_t>& block : blocks_under_way(join, each)) {
+        std::optional<Join> narrowed;
+        if (std::ssize(block) < join.rows().size()) narrowed.emplace(join.narrowed(block));
+        Join& part = narrowed ? *narrowed : join;
+        std::vector<std::unique_ptr<UnderWay>> under_way(block.size());
+        const auto of = [&](std::int64_t p) -> std::unique_ptr<UnderWay>& {
+            return under_way[static_cast<std::size_t>(p)];
+        };
+        std::vector<Join::Listing> listings = part.listings();
+        part.count_negatives(
             [&](std::int64_t p) {
-                std::vector<double>& own = distances[static_cast<std::size_t>(p)];
-                reaches(narrowed.rows().norm2(p), positives.of(p), own);
-                return own;
+                UnderWay& own = *of(p);
+                reaches(part.rows().norm2(p), own.positives, own.distances);
+                return own.distances;
             },
             [&](std::int64_t p, const Counts& counts) {
-                const std::int64_t row = narrowed.rows().row(p);
+                const std::int64_t row = part.rows().row(p);
                 const auto place =
                     std::lower_bound(block.begin(), block.end(), row) - block.begin();
-                std::vector<double>& own = distances[static_cast<std::size_t>(p)];
-                take(before + place, {row, positives.of(p), own, counts});
-                own = {};
+                const auto own = std::move(of(p));
+                take(before + place, {row, own->positives, own->distances, counts});
+            },
+            [&](const Interval& rows, int worker) {
+                for (std::int64_t p = rows.begin; p < rows.end; ++p) {
+                    of(p) = std::make_unique<UnderWay>();
+                }
+                part.list_positives(rows, worker, listings[static_cast<std::size_t>(worker)],
+                                    [&](std::int64_t p, const Candidate& positive) {
+                                        of(p)->positives.push_back(positive);
+                                    });
             });
-        join.include(narrowed);
+        part.include(listings);
+        if (narrowed) join.include(*narrowed);
         before += static_cast<std::int64_t>(block.size());
     }
 }

@@ -8,7 +8,6 @@
 #include <stdexcept>
 #include <string>
 
-#include "block_sweep.hpp"
 #include "exact.hpp"
 #include "kernels/dispatch.hpp"
 #include "select/ranked.hpp"
@@ -250,31 +249,15 @@ Choice Join::list_positives(const Range& range) {
     choice.candidates.resize(static_cast<std::size_t>(room));
 
     const std::int64_t size = ExactBlock::most_rows(rows_->dim());
-    std::vector<ExactBlock> exact(static_cast<std::size_t>(team_.size()),
-                                  {*rows_, *cols_, kernels_, metric_});
+    std::vector<Listing> scratch = listings();
     team_.for_each((rows_->size() + size - 1) / size, [&](std::int64_t task, int worker) {
-        std::vector<double> distances(static_cast<std::size_t>(size * size));
-        const std::int64_t end = std::min(rows_->size(), (task + 1) * size);
-        // Rows of one class share their positives.
-        for (std::int64_t begin = task * size, stop; begin < end; begin = stop) {
-            for (stop = begin; stop < end && rows_->label(stop) == rows_->label(begin);) ++stop;
-            const Interval same = cols_->class_of(rows_->label(begin));
-            for (std::int64_t c = same.begin; c < same.end; c += size) {
-                const Interval across{begin, stop}, down{c, std::min(same.end, c + size)};
-                team_.poll(worker);
-                exact[static_cast<std::size_t>(worker)].compute(across, down, distances.data(),
-                                                                size);
-                for (std::int64_t p = begin; p < stop; ++p) {
-                    for (std::int64_t q = down.begin; q < down.end; ++q) {
-                        const double d =
-                            distances[static_cast<std::size_t>((p - begin) * size + q - c)];
-                        if (eligible(p, q) && range.holds(d)) choice.add(p, {d, cols_->row(q)});
-                    }
-                }
-            }
-        }
+        const Interval rows{task * size, std::min(rows_->size(), (task + 1) * size)};
+        list_positives(rows, worker, scratch[static_cast<std::size_t>(worker)],
+                       [&](std::int64_t p, const Candidate& candidate) {
+                           if (range.holds(candidate.distance)) choice.add(p, candidate);
+                       });
     });
-    for (const ExactBlock& block : exact) decided_ += block.decided();
+    include(scratch);
     return choice;
 }
 
@@ -362,7 +345,8 @@ void Join::race(const Weight& weight,
 }
 
 void Join::count_negatives(const std::function<std::vector<double>(std::int64_t)>& thresholds,
-                           const std::function<void(std::int64_t, const Counts&)>& take) {
+                           const std::function<void(std::int64_t, const Counts&)>& take,
+                           const BlockSweep<Counts>::Begin& begin) {
     const Pairing pairing = packed(Precision::fine);
     BlockSweep<Counts> sweep(team_, kernels_, pairing, Relation::negatives);
     decided_ += sweep.run(
@@ -374,7 +358,8 @@ void Join::count_negatives(const std::function<std::vector<double>(std::int64_t)
         [&](std::int64_t row, Counts& counts, int) {
             counts.accumulate();
             take(row, counts);
-        });
+        },
+        begin);
 }
 
 void Join::survey(const std::function<Window(std::int64_t, int)>& open,

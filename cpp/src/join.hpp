@@ -1,6 +1,7 @@
 // Join: the two sides of a call, checked, measured and packed once, and the questions put to them.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdint>
@@ -12,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "block_sweep.hpp"
 #include "dataset.hpp"
 #include "exact.hpp"
 #include "kernels/kernel_set.hpp"
@@ -61,6 +63,7 @@ public:
 
     const Dataset& rows() const { return *rows_; }
     const Dataset& cols() const { return *cols_; }
+    int workers() const { return team_.size(); }
     bool self_join() const { return self_join_; }
 
     // How far a fine score is off, usually, in parts of the product (or the sum) of the squared
@@ -89,6 +92,19 @@ public:
     // Every positive of every row within the range, ascending by index.
     Choice list_positives(const Range& range);
 
+    // The same for some rows: take(row, candidate). `scratch` is the worker's own.
+    struct Listing {
+        ExactBlock exact;
+        std::vector<double> distances;
+    };
+    template <typename Take>
+    void list_positives(const Interval& rows, int worker, Listing& scratch, Take take) const;
+    // One for each worker.
+    std::vector<Listing> listings() const {
+        return std::vector<Listing>(static_cast<std::size_t>(team_.size()),
+                                    {{*rows_, *cols_, kernels_, metric_}, {}});
+    }
+
     // For every (row, positive) pair, numbered as for draw: the first k negatives strictly farther
     // than the positive, nearest first, among those within the range.
     Choice succeed(const Choice& positives, std::int64_t k, const Range& range);
@@ -101,9 +117,11 @@ public:
               const std::function<void(std::int64_t, const std::vector<Candidate>&)>& take);
 
     // Counts the negatives of every row within distances of interest: thresholds(row) names them
-    // (in any order), take(row, counts) learns the answer, on the worker's thread.
+    // (in any order), take(row, counts) learns the answer, on the worker's thread; begin(rows,
+    // worker) hears of each block of rows before.
     void count_negatives(const std::function<std::vector<double>(std::int64_t)>& thresholds,
-                         const std::function<void(std::int64_t, const Counts&)>& take);
+                         const std::function<void(std::int64_t, const Counts&)>& take,
+                         const BlockSweep<Counts>::Begin& begin = {});
 
     // Offers every candidate that matters to the window of every row: see select/window.hpp. What
     // is open(row, worker) and close(row, window, worker): see BlockSweep.
@@ -130,6 +148,9 @@ public:
         }
     }
     void include(const ExactDistance& distance) { decided_ += distance.decided(); }
+    void include(const std::vector<Listing>& listings) {
+        for (const Listing& one : listings) decided_ += one.exact.decided();
+    }
 
     // To be called when there are no more questions: the packed rows take memory.
     void forget_packed() { row_operands_ = col_operands_ = {}; }
@@ -174,5 +195,28 @@ private:
     std::int64_t decided_ = 0;
     std::vector<std::string_view> filters_;  // in the order of their first use
 };
+
+template <typename Take>
+void Join::list_positives(const Interval& rows, int worker, Listing& scratch, Take take) const {
+    const std::int64_t size = ExactBlock::most_rows(rows_->dim());
+    scratch.distances.resize(static_cast<std::size_t>(size * size));
+    // Rows of one class share their positives.
+    for (std::int64_t begin = rows.begin, end; begin < rows.end; begin = end) {
+        const std::int64_t last = std::min(rows.end, begin + size);
+        for (end = begin; end < last && rows_->label(end) == rows_->label(begin);) ++end;
+        const Interval same = cols_->class_of(rows_->label(begin));
+        for (std::int64_t c = same.begin; c < same.end; c += size) {
+            const Interval across{begin, end}, down{c, std::min(same.end, c + size)};
+            team_.poll(worker);
+            scratch.exact.compute(across, down, scratch.distances.data(), size);
+            for (std::int64_t p = begin; p < end; ++p) {
+                const double* of_row = scratch.distances.data() + (p - begin) * size;
+                for (std::int64_t q = down.begin; q < down.end; ++q) {
+                    if (eligible(p, q)) take(p, Candidate{of_row[q - c], cols_->row(q)});
+                }
+            }
+        }
+    }
+}
 
 }  // namespace tripletmine

@@ -10,11 +10,6 @@ namespace {
 
 constexpr float infinite = std::numeric_limits<float>::infinity();
 
-Pairing both_ways(Pairing pairing) {
-    pairing.symmetric = false;
-    return pairing;
-}
-
 // All pairs, unless nothing but positives is asked for.
 Relation relation_of(std::span<const RowSweep::Question> questions) {
     const bool positives = std::all_of(
@@ -32,7 +27,7 @@ RowSweep::RowSweep(Team& team, const KernelSet& kernels, Pack pack, const Filter
       pack_(std::move(pack)),
       plan_(plan),
       questions_(questions),
-      pairing_(both_ways(pack_(plan[0].precision))),
+      pairing_(pack_(plan[0].precision).both_ways()),
       walk_(team, pairing_, relation_of(questions),
             plan_blocks(pairing_, pairing_.col_operand->padded_size(), team.size())),
       workers_(static_cast<std::size_t>(team.size())) {
@@ -47,7 +42,7 @@ std::int64_t RowSweep::run() {
         const bool last = stage + 1 == plan_.end();
         blocks = settle(blocks, last);
         if (blocks.empty()) break;
-        pairing_ = both_ways(pack_((++stage)->precision));
+        pairing_ = pack_((++stage)->precision).both_ways();
         walk_.score_with(pairing_);
     }
     std::int64_t decided = 0;

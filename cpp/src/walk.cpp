@@ -8,7 +8,7 @@ namespace {
 
 // A block of rows stays in the second-level cache.
 constexpr std::int64_t block_cache = 1024 * 1024;
-constexpr std::int64_t most_rows_per_block = 256;
+constexpr std::int64_t most_shared_rows = 256;
 constexpr double multiply_adds_per_task = 1e9;  // some milliseconds
 
 // Small inputs: enough blocks for every thread to find work.
@@ -23,7 +23,7 @@ std::int64_t rows_per_block(const Pairing& pairing, std::int64_t most, int threa
 }  // namespace
 
 WalkPlan plan_shared(const Pairing& pairing, int threads) {
-    const std::int64_t rows = rows_per_block(pairing, most_rows_per_block, threads);
+    const std::int64_t rows = rows_per_block(pairing, most_shared_rows, threads);
     const double granule = static_cast<double>(rows * pairing.rows->dim() * tile_granule);
     const auto granules = static_cast<std::int64_t>(multiply_adds_per_task / granule);
     return {rows, std::max<std::int64_t>(1, granules) * tile_granule};
@@ -32,7 +32,7 @@ WalkPlan plan_shared(const Pairing& pairing, int threads) {
 WalkPlan plan_blocks(const Pairing& pairing, std::int64_t cols_at_once, int threads) {
     const std::int64_t cols = pairing.col_operand->padded_size();
     const std::int64_t chunk = std::min(cols, cols_at_once / tile_granule * tile_granule);
-    std::int64_t rows = most_rows_per_block / 2;
+    std::int64_t rows = most_own_rows;
     constexpr std::int64_t bytes_of_score = 4;
     if (rows * chunk * bytes_of_score > block_cache) {
         // Scores go to the outer caches and come back, and the fewer rows the more of them stay;

@@ -38,6 +38,13 @@ struct Pairing {
 
     const Scorer& scorer() const { return row_operand->scorer(); }
 
+    // For walks in which each row meets all columns.
+    Pairing both_ways() const {
+        Pairing pairing = *this;
+        pairing.symmetric = false;
+        return pairing;
+    }
+
     // The scores of a row, at place r of a tile whose columns begin at this position.
     struct RowScores {
         const void* scores;
@@ -68,6 +75,9 @@ struct WalkPlan {
     // few sets.
     std::int64_t chunk_stride() const { return cols_per_chunk + max_register; }
 };
+
+// The rows of a task that has them to itself, at most.
+inline constexpr std::int64_t most_own_rows = 128;
 
 // For walks whose rows are shared by tasks, and for those in which a task has its rows to itself.
 WalkPlan plan_shared(const Pairing& pairing, int threads);

@@ -104,6 +104,19 @@ def test_threads_and_blocks_change_no_bit(per):
             assert joined.tobytes() == getattr(first, name)[1].tobytes()
 
 
+def test_anchors_of_large_classes_are_taken_in_blocks_that_change_no_bit():
+    # More threads hold more anchors at once: all of one's are, five threads' are not.
+    rng = np.random.default_rng(5)
+    x, labels = rng.normal(size=(4000, 2)), np.arange(4000) % 2
+    margins = [0.1, 0.3, 0.5, 0.7, 0.9, 1.1]
+    options = {"anchors": slice(0, 350), "margins": margins, "per": "anchor"}
+    whole = tripletmine.census(x, labels, n_threads=1, **options)
+    blocks = tripletmine.census(x, labels, n_threads=5, **options)
+    assert repr(blocks.records()) == repr(whole.records())
+    truth = reference.census(x, labels, **{**options, "anchors": [0, 349]})
+    assert [whole.hard[0][0], whole.hard[0][349]] == truth.hard[0].tolist()
+
+
 def test_agrees_with_mine():
     rng = np.random.default_rng(2)
     x, labels = rows("grid", 120, 4, rng), rng.integers(0, 6, 120)
