@@ -1,5 +1,6 @@
 """``mine_hard_negatives``: the same datasets as from sentence-transformers, and what differs."""
 
+import functools
 import hashlib
 import sys
 import types
@@ -27,6 +28,7 @@ def original():
     return util.mine_hard_negatives
 
 
+@functools.cache
 def vector(text):
     """A direction for each text: near that of others with the same first word."""
     words = [

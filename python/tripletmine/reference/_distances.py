@@ -34,8 +34,9 @@ def sum8(terms: Float64s) -> Float64s:
     45.0
     """
     partial = np.zeros((*terms.shape[:-1], _LANES))
-    for k in range(terms.shape[-1]):
-        partial[..., k % _LANES] += terms[..., k]
+    for k in range(0, terms.shape[-1], _LANES):
+        next_terms = terms[..., k : k + _LANES]
+        partial[..., : next_terms.shape[-1]] += next_terms
     p = [partial[..., lane] for lane in range(_LANES)]
     total: Float64s = ((p[0] + p[4]) + (p[2] + p[6])) + ((p[1] + p[5]) + (p[3] + p[7]))
     return total

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from bisect import bisect_right
 from collections.abc import Callable
 
 import numpy as np
@@ -142,6 +143,7 @@ class _Anchor:
             "positive": self._eligible("positive", allowed, arguments.pos_range),
             "negative": self._eligible("negative", allowed, arguments.neg_range),
         }
+        self.orders: dict[tuple[str, float], list[int]] = {}
 
     def _eligible(
         self, role: str, allowed: npt.NDArray[np.bool_], distances: tuple[float, float]
@@ -167,7 +169,8 @@ class _Anchor:
         if arguments.neg_strategy == "all":
             return self.eligible["negative"], False
         if arguments.neg_strategy == "semihard":
-            farther = [j for j in self._order("negative", "hard") if self.d[j] > self.d[positive]]
+            order = self._order("negative", "hard")
+            farther = order[bisect_right(order, self.d[positive], key=lambda j: self.d[j]) :]
             if farther or arguments.fallback == "drop":
                 return self._window(farther), False
             negatives = self._window(self._order("negative", arguments.fallback))
@@ -197,7 +200,10 @@ class _Anchor:
             return [j for j in self._shuffled(role, partner) if j in eligible]
         farthest_first = (strategy == "hard") == (role == "positive")
         sign = -1.0 if farthest_first else 1.0
-        return sorted(self.eligible[role], key=lambda j: (sign * self.d[j], j))
+        if (role, sign) not in self.orders:  # every positive of the anchor asks for the same
+            order = sorted(self.eligible[role], key=lambda j: (sign * self.d[j], j))
+            self.orders[role, sign] = order
+        return self.orders[role, sign]
 
     def _shuffled(self, role: str, partner: int | None) -> list[int]:
         """Fisher–Yates from the front, by a generator keyed by (seed, anchor, role, draw).
