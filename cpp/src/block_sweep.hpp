@@ -109,7 +109,7 @@ private:
     static constexpr std::int64_t cols_at_once =
         Selector::selective ? 4 * tile_granule : most_tallied;
     // A row's scores are worked on in parts that stay in the nearest cache.
-    static constexpr std::int64_t part_cols = longest_tally;
+    static constexpr std::int64_t part_cols = longest_part;
     // Beyond so many undecided pairs they are decided at once.
     static constexpr std::size_t most_undecided = 1 << 18;
 

@@ -119,7 +119,7 @@ void check_tally(Tally& tally, const KernelSet& kernels) {
     Random random(31);
     for (const Metric metric : {Metric::cosine, Metric::euclidean}) {
         for (const int size : {0, 1, 7, 300, 3000}) {
-            for (const int count : {1, 3, 15, 16, 17, 64, 700, longest_tally}) {
+            for (const int count : {1, 3, 15, 16, 17, 64, 700, longest_part}) {
                 const ScoreSpace space{metric, 1.0};
                 std::vector<double> distances;
                 for (int s = 0; s < size; ++s) {
@@ -196,7 +196,7 @@ void check_sift(Tally& tally, const KernelSet& kernels) {
     Random random(8);
     const auto number = [&] { return static_cast<float>(random.below(65)) / 32.0f - 1.0f; };
     for (int repeat = 0; repeat < 600; ++repeat) {
-        const int count = repeat % 150 + 1;
+        const int count = repeat == 0 ? longest_part : repeat % 150 + 1;
         const std::int32_t buckets = repeat % 5 == 0 ? 1 : 1 + repeat % 40;
         std::vector<float> scores, bias, least, most;
         for (int i = 0; i < count + max_register; ++i) {
@@ -208,6 +208,7 @@ void check_sift(Tally& tally, const KernelSet& kernels) {
             most.push_back(repeat % 3 == 0 ? infinity32 : least.back() + number() + 1.0f);
         }
         const Buckets parts{number(), number(), 8.0f, buckets};
+        const float reach = repeat % 4 == 0 ? -infinity32 : number();
         std::vector<std::int32_t> expected;
         for (int i = 0; i < count; ++i) {
             const auto at = static_cast<std::size_t>(i);
@@ -215,11 +216,13 @@ void check_sift(Tally& tally, const KernelSet& kernels) {
             const float place = std::clamp((value - parts.origin) * parts.per_score, 0.0f,
                                            static_cast<float>(buckets - 1));
             const auto bucket = static_cast<std::size_t>(place);
-            if (value >= least[bucket] && value <= most[bucket]) expected.push_back(i);
+            if (value >= std::max(reach, least[bucket]) && value <= most[bucket]) {
+                expected.push_back(i);
+            }
         }
         std::vector<std::int32_t> places(static_cast<std::size_t>(count + max_register));
         const int found = kernels.sift(scores.data(), bias.data(), count, parts,
-                                       {least.data(), most.data()}, places.data());
+                                       {least.data(), most.data(), reach}, places.data());
         places.resize(static_cast<std::size_t>(found));
         tally.check(places == expected, "sift of " + std::to_string(count) + " scores into " +
                                             std::to_string(buckets) + " buckets: found " +

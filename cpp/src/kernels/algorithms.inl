@@ -508,17 +508,16 @@ void transpose(const void* from, void* to) noexcept {
     __builtin_memcpy(to, one, sizeof one);
 }
 
-// Of F32::width scores: g, and (g - origin) * per_score from 0 to `last`.
-struct Places {
-    F32 value, place;
-};
-inline Places places_of(const float* scores, const float* bias, const Buckets& buckets,
-                        const float& last) {
-    const F32 value =
-        sub(sub(F32::load(scores), F32::broadcast(&buckets.row_bias)), F32::load(bias));
+// Of F32::width scores: g.
+inline F32 value_of(const float* scores, const float* bias, const Buckets& buckets) {
+    return sub(sub(F32::load(scores), F32::broadcast(&buckets.row_bias)), F32::load(bias));
+}
+// The bucket of g.
+inline I32 bucket_of(F32 value, const Buckets& buckets) {
+    const float last = static_cast<float>(buckets.count - 1);
     const F32 place =
         mul(sub(value, F32::broadcast(&buckets.origin)), F32::broadcast(&buckets.per_score));
-    return {value, min(max(place, F32::zero()), F32::broadcast(&last))};
+    return I32::truncate(min(max(place, F32::zero()), F32::broadcast(&last)));
 }
 
 // The first `count` lanes of a register, as bits.
@@ -536,16 +535,27 @@ inline void compress(const Register& from, std::uint64_t bits, Element* to) {
 
 int sift(const float* scores, const float* bias, int count, const Buckets& buckets,
          const Limits& limits, std::int32_t* places) noexcept {
-    const float last = static_cast<float>(buckets.count - 1);
-    int found = 0;
+    constexpr int room = longest_part + F32::width;
+    float near[room];  // what is within reach; only for that do limits have to be looked up
+    std::int32_t near_places[room];
+    int within_reach = 0;
     for (int i = 0; i < count; i += F32::width) {
-        const Places at = places_of(scores + i, bias + i, buckets, last);
-        const I32 bucket = I32::truncate(at.place);
-        std::uint64_t bits = at_least(at.value, F32::gather(limits.least, bucket));
-        bits &= first_lanes(count - i);
-        if (bits == 0) continue;
-        bits &= at_most(at.value, F32::gather(limits.most, bucket));
-        compress(I32::sequence(i), bits, places + found);
+        const F32 value = value_of(scores + i, bias + i, buckets);
+        const std::uint64_t bits =
+            at_least(value, F32::broadcast(&limits.reach)) & first_lanes(count - i);
+        compress(value, bits, near + within_reach);
+        compress(I32::sequence(i), bits, near_places + within_reach);
+        within_reach += __builtin_popcountll(bits);
+    }
+    F32::zero().store(near + within_reach);
+    int found = 0;
+    for (int i = 0; i < within_reach; i += F32::width) {
+        const F32 value = F32::load(near + i);
+        const I32 bucket = bucket_of(value, buckets);
+        std::uint64_t bits = at_least(value, F32::gather(limits.least, bucket));
+        bits &= at_most(value, F32::gather(limits.most, bucket));
+        bits &= first_lanes(within_reach - i);
+        compress(I32::load(near_places + i), bits, places + found);
         found += __builtin_popcountll(bits);
     }
     return found;
@@ -565,8 +575,8 @@ inline I32 fixed_point(F32 score, bool roots) {
 // reads: what the buckets say; what they leave in doubt; the additions.
 int tally(const float* scores, const float* bias, int count, const SlotTable& table,
           std::uint64_t* entries, std::int32_t* places, std::int32_t* slots) noexcept {
-    constexpr int room = longest_tally + F32::width;
-    const float last = static_cast<float>(table.buckets.count - 1), nearest = 1e30f;
+    constexpr int room = longest_part + F32::width;
+    const float nearest = 1e30f;
     const I32 minus_one = I32::fill(-1);
     std::int32_t entry[room], value[room];
     std::int32_t before[I32::width];  // -(place of slot 0), of each lane's copy
@@ -576,12 +586,12 @@ int tally(const float* scores, const float* bias, int count, const SlotTable& ta
     std::int32_t firsts[room], doubtful_places[room];
     int doubts = 0;
     for (int i = 0; i < count; i += F32::width) {
-        const Places at = places_of(scores + i, bias + i, table.buckets, last);
-        const I32 slot = I32::gather(table.slots, I32::truncate(at.place));
+        const F32 score = value_of(scores + i, bias + i, table.buckets);
+        const I32 slot = I32::gather(table.slots, bucket_of(score, table.buckets));
         sub(max(slot, minus_one), before_slot).store(entry + i);
-        fixed_point(at.value, table.roots).store(value + i);
+        fixed_point(score, table.roots).store(value + i);
         const std::uint64_t bits = below_zero(slot) & first_lanes(count - i);
-        compress(at.value, bits, doubtful + doubts);
+        compress(score, bits, doubtful + doubts);
         compress(sub(minus_one, slot), bits, firsts + doubts);
         compress(I32::sequence(i), bits, doubtful_places + doubts);
         doubts += __builtin_popcountll(bits);

@@ -74,6 +74,28 @@ inline I32 keep(I32 a, std::uint64_t bits) {
         _mm256_and_si256(_mm256_set1_epi32(static_cast<std::int32_t>(bits)), of_lanes);
     return {_mm256_and_si256(_mm256_cmpeq_epi32(chosen, of_lanes), a.v)};
 }
+// The lanes that are set in a byte, side by side.
+struct LaneLists {
+    std::uint8_t of[256][8];
+    constexpr LaneLists() : of{} {
+        for (int bits = 0; bits < 256; ++bits) {
+            int count = 0;
+            for (int lane = 0; lane < 8; ++lane) {
+                if (bits >> lane & 1) of[bits][count++] = static_cast<std::uint8_t>(lane);
+            }
+        }
+    }
+};
+constexpr LaneLists lane_lists;
+inline void compress(F32 from, std::uint64_t bits, float* to) {
+    const __m128i lanes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(lane_lists.of[bits]));
+    _mm256_storeu_ps(to, _mm256_permutevar8x32_ps(from.v, _mm256_cvtepu8_epi32(lanes)));
+}
+inline void compress(I32 from, std::uint64_t bits, std::int32_t* to) {
+    const __m128i lanes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(lane_lists.of[bits]));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to),
+                        _mm256_permutevar8x32_epi32(from.v, _mm256_cvtepu8_epi32(lanes)));
+}
 inline I32 increment_below(I32 number, F32 a, F32 b) {
     const __m256i below = _mm256_castps_si256(_mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ));
     return {_mm256_sub_epi32(number.v, below)};

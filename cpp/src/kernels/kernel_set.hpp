@@ -125,9 +125,11 @@ struct Buckets {
     std::int32_t count;
 };
 
-// Which scores of each bucket matter: those from least to most.
+// Which scores of each bucket matter: those from least to most. None below `reach` does, whatever
+// its bucket.
 struct Limits {
     const float *least, *most;
+    float reach;
 };
 
 // Where the candidates of a row lie among its slots, by their scores. The bucket of g names the
@@ -147,9 +149,12 @@ struct SlotTable {
 // values in units of 2^-28, each rounded towards zero. A slot has several entries, so that
 // additions need not wait for each other: one in each of tally_copies lists, copies_apart from each
 // other; there it is number s + 1, and of number 0 nothing is said.
-inline constexpr int tally_shift = 48, tally_copies = 4, longest_tally = 1024;
+inline constexpr int tally_shift = 48, tally_copies = 4;
 inline constexpr double tally_unit = 0x1p-28;
 inline constexpr int most_tallied = 1 << 15;  // by one entry
+
+// A row's scores are sifted and tallied in parts that stay in the nearest cache.
+inline constexpr int longest_part = 1024;
 
 struct KernelSet {
     const char* name;
@@ -191,13 +196,13 @@ struct KernelSet {
     void (*transpose)(const void* from, void* to) noexcept;
 
     // Both read `scores` and `bias` in whole registers, and write their lists so: up to
-    // max_register elements beyond the end. The places i < count, ascending, whose g_i lies within
-    // the limits of its bucket; returns how many.
+    // max_register elements beyond the end; count <= longest_part.
+    // The places i < count, ascending, whose g_i is within reach and the limits of its bucket;
+    // returns how many.
     int (*sift)(const float* scores, const float* bias, int count, const Buckets& buckets,
                 const Limits& limits, std::int32_t* places) noexcept;
     // Adds the candidates to the entries of their slots. Writes the places, ascending, of those
     // whose slot is open, and the first slots that they may be in; returns how many they are.
-    // count <= longest_tally.
     int (*tally)(const float* scores, const float* bias, int count, const SlotTable& table,
                  std::uint64_t* entries, std::int32_t* places, std::int32_t* slots) noexcept;
 };

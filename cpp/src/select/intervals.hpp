@@ -165,9 +165,10 @@ public:
         }
     }
 
-    // A candidate whose upper bound is beyond the limits of its bucket does not matter.
+    // A candidate whose upper bound is beyond the limits of its bucket does not matter; the floor
+    // of the farthest bucket is the lowest.
     Buckets buckets(float row_bias) const { return bucket_range_.buckets(row_bias); }
-    Limits limits() const { return {least_.data(), most_.data()}; }
+    Limits limits() const { return {least_.data(), most_.data(), least_[0]}; }
 
     // What the bounds say of a candidate (a row): of no matter, or its slot, or -1 - the first one
     // if it may be one of several.

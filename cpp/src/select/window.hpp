@@ -69,7 +69,7 @@ public:
 
     // One bucket for all scores.
     Buckets buckets(float row_bias) const { return {row_bias, 0.0f, 1.0f, 1}; }
-    Limits limits() const { return {&floor_, &no_limit}; }
+    Limits limits() const { return {&floor_, &no_limit, floor_}; }
 
     // Takes note of a candidate (a row) by its bounds: where it falls, or -1 if it may be one of
     // several, or `no_matter` if that alone settles it.
