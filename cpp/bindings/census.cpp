@@ -11,7 +11,7 @@ py::tuple census(const py::array& embeddings, const Int64s& labels,
                  const std::vector<double>& margins, const std::string& metric,
                  const std::optional<Int64s>& groups, const std::optional<Int64s>& ref_groups,
                  const std::optional<Int64s>& anchors, int n_threads, py::object progress,
-                 const std::string& isa, std::int64_t packing_budget) {
+                 std::int64_t packing_budget) {
     const auto rows = population("embeddings", embeddings, labels, groups);
     const auto references = population("ref_emb", ref_emb, ref_labels, ref_groups);
     std::optional<std::span<const std::int64_t>> subset;
@@ -22,7 +22,7 @@ py::tuple census(const py::array& embeddings, const Int64s& labels,
     {
         const py::gil_scoped_release release;
         counted = tripletmine::census(rows, references, subset, margins, measure,
-                                      {n_threads, isa, &monitor, packing_budget});
+                                      {n_threads, &monitor, packing_budget});
     }
     return py::make_tuple(to_numpy(std::move(counted.triplets)), to_numpy(std::move(counted.hard)),
                           to_numpy(std::move(counted.with_loss)), to_numpy(std::move(counted.loss)),
@@ -37,7 +37,7 @@ py::tuple sample(const py::array& embeddings, const Int64s& labels,
                  std::optional<std::pair<double, double>> cutoffs,
                  const std::optional<Int64s>& groups, const std::optional<Int64s>& ref_groups,
                  const std::optional<Int64s>& anchors, std::uint64_t seed, int n_threads,
-                 py::object progress, const std::string& isa, std::int64_t packing_budget) {
+                 py::object progress, std::int64_t packing_budget) {
     const auto rows = population("embeddings", embeddings, labels, groups);
     const auto references = population("ref_emb", ref_emb, ref_labels, ref_groups);
     std::optional<std::span<const std::int64_t>> subset;
@@ -54,7 +54,7 @@ py::tuple sample(const py::array& embeddings, const Int64s& labels,
     {
         const py::gil_scoped_release release;
         drawn = tripletmine::sample(rows, references, subset, options,
-                                    {n_threads, isa, &monitor, packing_budget});
+                                    {n_threads, &monitor, packing_budget});
     }
     py::object arrays = py::none();
     if (drawn.count == draws) {
@@ -71,11 +71,11 @@ py::tuple sample(const py::array& embeddings, const Int64s& labels,
 void add_census(py::module_& module) {
     module.def("census", &census, py::kw_only(), "embeddings"_a, "labels"_a, "ref_emb"_a,
                "ref_labels"_a, "margins"_a, "metric"_a, "groups"_a, "ref_groups"_a, "anchors"_a,
-               "n_threads"_a, "progress"_a, "isa"_a, "packing_budget"_a);
+               "n_threads"_a, "progress"_a, "packing_budget"_a);
     module.def("sample", &sample, py::kw_only(), "embeddings"_a, "labels"_a, "ref_emb"_a,
                "ref_labels"_a, "draws"_a, "type_of_triplets"_a, "margin"_a, "metric"_a, "cutoffs"_a,
                "groups"_a, "ref_groups"_a, "anchors"_a, "seed"_a, "n_threads"_a, "progress"_a,
-               "isa"_a, "packing_budget"_a);
+               "packing_budget"_a);
 }
 
 }  // namespace tripletmine::python

@@ -7,7 +7,7 @@ namespace {
 // (indices (rows * k,), distances (rows * k,), report)
 py::tuple nearest(const py::array& x, const std::optional<py::array>& y, std::int64_t k,
                   const std::string& metric, int n_threads, py::object progress,
-                  const std::string& isa, std::int64_t packing_budget) {
+                  std::int64_t packing_budget) {
     const auto rows = population("x", x, std::nullopt, std::nullopt);
     const auto references = population("y", y, std::nullopt, std::nullopt);
     const auto measure = metric_named(metric);
@@ -16,7 +16,7 @@ py::tuple nearest(const py::array& x, const std::optional<py::array>& y, std::in
     {
         const py::gil_scoped_release release;
         neighbours = tripletmine::nearest(rows, references, k, measure,
-                                          {n_threads, isa, &monitor, packing_budget});
+                                          {n_threads, &monitor, packing_budget});
     }
     return py::make_tuple(to_numpy(std::move(neighbours.indices)),
                           to_numpy(std::move(neighbours.distances)), to_dict(neighbours.report));
@@ -24,7 +24,7 @@ py::tuple nearest(const py::array& x, const std::optional<py::array>& y, std::in
 
 void pairwise_distances(const py::array& x, const std::optional<py::array>& y,
                         const std::string& metric, py::array_t<float> out, int n_threads,
-                        py::object progress, const std::string& isa) {
+                        py::object progress) {
     const auto rows = population("x", x, std::nullopt, std::nullopt);
     const auto references = population("y", y, std::nullopt, std::nullopt);
     const auto measure = metric_named(metric);
@@ -34,7 +34,7 @@ void pairwise_distances(const py::array& x, const std::optional<py::array>& y,
     {
         const py::gil_scoped_release release;
         tripletmine::pairwise_distances(rows, references, measure, to, row_stride, col_stride,
-                                        {n_threads, isa, &monitor});
+                                        {n_threads, &monitor});
     }
 }
 
@@ -42,9 +42,9 @@ void pairwise_distances(const py::array& x, const std::optional<py::array>& y,
 
 void add_distances(py::module_& module) {
     module.def("nearest", &nearest, py::kw_only(), "x"_a, "y"_a, "k"_a, "metric"_a, "n_threads"_a,
-               "progress"_a, "isa"_a, "packing_budget"_a);
+               "progress"_a, "packing_budget"_a);
     module.def("pairwise_distances", &pairwise_distances, py::kw_only(), "x"_a, "y"_a, "metric"_a,
-               "out"_a.noconvert(), "n_threads"_a, "progress"_a, "isa"_a);
+               "out"_a.noconvert(), "n_threads"_a, "progress"_a);
 }
 
 }  // namespace tripletmine::python

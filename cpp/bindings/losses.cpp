@@ -17,7 +17,7 @@ Differentiation differentiation(const Float64s& weights, std::optional<py::array
 // (loss of each triplet, their sum)
 py::tuple triplet_loss(const py::array& embeddings, const Int64s& triplets,
                        const std::string& metric, double margin, const Float64s& weights,
-                       std::optional<py::array> gradient, int n_threads, const std::string& isa) {
+                       std::optional<py::array> gradient, int n_threads) {
     const auto rows = population("embeddings", embeddings, std::nullopt, std::nullopt);
     const auto entries = int64_view(triplets);
     const auto measure = metric_named(metric);
@@ -27,7 +27,7 @@ py::tuple triplet_loss(const py::array& embeddings, const Int64s& triplets,
     {
         const py::gil_scoped_release release;
         losses = tripletmine::triplet_loss(rows, entries, measure, margin, wanted,
-                                           {n_threads, isa, &monitor});
+                                           {n_threads, &monitor});
     }
     return py::make_tuple(to_numpy(std::move(losses.each)), losses.sum);
 }
@@ -35,8 +35,7 @@ py::tuple triplet_loss(const py::array& embeddings, const Int64s& triplets,
 // (loss of each pair, their sum)
 py::tuple contrastive_loss(const py::array& embeddings, const Int64s& pairs, const Bytes& same,
                            const std::string& metric, double margin, const Float64s& weights,
-                           std::optional<py::array> gradient, int n_threads,
-                           const std::string& isa) {
+                           std::optional<py::array> gradient, int n_threads) {
     const auto rows = population("embeddings", embeddings, std::nullopt, std::nullopt);
     const auto entries = int64_view(pairs);
     const std::span<const std::uint8_t> kinds{same.data(), static_cast<std::size_t>(same.size())};
@@ -47,15 +46,14 @@ py::tuple contrastive_loss(const py::array& embeddings, const Int64s& pairs, con
     {
         const py::gil_scoped_release release;
         losses = tripletmine::contrastive_loss(rows, entries, kinds, measure, margin, wanted,
-                                               {n_threads, isa, &monitor});
+                                               {n_threads, &monitor});
     }
     return py::make_tuple(to_numpy(std::move(losses.each)), losses.sum);
 }
 
 void batch_all_gradient(const py::array& embeddings, const Int64s& labels,
                         const std::string& metric, double margin, double weight, py::array gradient,
-                        int n_threads, py::object progress, const std::string& isa,
-                        std::int64_t packing_budget) {
+                        int n_threads, py::object progress, std::int64_t packing_budget) {
     const auto rows = population("embeddings", embeddings, labels, std::nullopt);
     const auto measure = metric_named(metric);
     const GradientView to{gradient.mutable_data(), matrix_view(gradient).dtype};
@@ -63,7 +61,7 @@ void batch_all_gradient(const py::array& embeddings, const Int64s& labels,
     {
         const py::gil_scoped_release release;
         tripletmine::batch_all_gradient(rows, measure, margin, weight, to,
-                                        {n_threads, isa, &monitor, packing_budget});
+                                        {n_threads, &monitor, packing_budget});
     }
 }
 
@@ -71,14 +69,13 @@ void batch_all_gradient(const py::array& embeddings, const Int64s& labels,
 
 void add_losses(py::module_& module) {
     module.def("triplet_loss", &triplet_loss, py::kw_only(), "embeddings"_a, "triplets"_a,
-               "metric"_a, "margin"_a, "weights"_a, "gradient"_a.noconvert(), "n_threads"_a,
-               "isa"_a);
+               "metric"_a, "margin"_a, "weights"_a, "gradient"_a.noconvert(), "n_threads"_a);
     module.def("contrastive_loss", &contrastive_loss, py::kw_only(), "embeddings"_a, "pairs"_a,
                "same"_a, "metric"_a, "margin"_a, "weights"_a, "gradient"_a.noconvert(),
-               "n_threads"_a, "isa"_a);
+               "n_threads"_a);
     module.def("batch_all_gradient", &batch_all_gradient, py::kw_only(), "embeddings"_a, "labels"_a,
                "metric"_a, "margin"_a, "weight"_a, "gradient"_a.noconvert(), "n_threads"_a,
-               "progress"_a, "isa"_a, "packing_budget"_a);
+               "progress"_a, "packing_budget"_a);
 }
 
 }  // namespace tripletmine::python

@@ -15,7 +15,7 @@ public:
            std::int64_t num_negatives, std::int64_t range_min, std::pair<double, double> pos_range,
            std::pair<double, double> neg_range, std::optional<Int64s> groups,
            std::optional<Int64s> ref_groups, std::optional<Int64s> anchors, std::uint64_t seed,
-           int n_threads, py::object progress, std::int64_t max_triplets, std::string isa,
+           int n_threads, py::object progress, std::int64_t max_triplets,
            std::int64_t packing_budget)
         : embeddings_(std::move(embeddings)),
           labels_(std::move(labels)),
@@ -25,7 +25,6 @@ public:
           ref_groups_(std::move(ref_groups)),
           anchors_(std::move(anchors)),
           monitor_(std::move(progress)),
-          isa_(std::move(isa)),
           n_threads_(n_threads),
           packing_budget_(packing_budget) {
         options_.positive = strategy_named("pos_strategy", pos_strategy);
@@ -77,7 +76,7 @@ private:
         if (!anchors_) return std::nullopt;
         return int64_view(anchors_);
     }
-    Execution execution() { return {n_threads_, isa_, &monitor_, packing_budget_}; }
+    Execution execution() { return {n_threads_, &monitor_, packing_budget_}; }
 
     py::tuple to_python(Mined&& mined) const {
         py::object arrays = py::none();
@@ -101,7 +100,6 @@ private:
     std::optional<py::array> ref_emb_;
     std::optional<Int64s> ref_labels_, groups_, ref_groups_, anchors_;
     PythonMonitor monitor_;
-    std::string isa_;
     int n_threads_;
     std::int64_t packing_budget_;
     MineOptions options_;
@@ -119,12 +117,12 @@ void add_mining(py::module_& module) {
                       std::optional<double>, const std::string&, const std::string&, std::int64_t,
                       std::int64_t, std::pair<double, double>, std::pair<double, double>,
                       std::optional<Int64s>, std::optional<Int64s>, std::optional<Int64s>,
-                      std::uint64_t, int, py::object, std::int64_t, std::string, std::int64_t>(),
+                      std::uint64_t, int, py::object, std::int64_t, std::int64_t>(),
              "embeddings"_a, "labels"_a, "ref_emb"_a, "ref_labels"_a, "pos_strategy"_a,
              "neg_strategy"_a, "metric"_a, "margin"_a, "type_of_triplets"_a, "fallback"_a,
              "num_negatives"_a, "range_min"_a, "pos_range"_a, "neg_range"_a, "groups"_a,
              "ref_groups"_a, "anchors"_a, "seed"_a, "n_threads"_a, "progress"_a, "max_triplets"_a,
-             "isa"_a, "packing_budget"_a)
+             "packing_budget"_a)
         .def("all", &Mining::all)
         .def("start", &Mining::start)
         .def("next", &Mining::next);

@@ -19,7 +19,7 @@ py::tuple mine_negatives(const py::array& queries, const py::array& corpus,
                          std::optional<double> relative_margin, const std::string& positive_score,
                          const std::string& rank_among, const std::string& sampling,
                          const std::string& metric, std::uint64_t seed, int n_threads,
-                         py::object progress, const std::string& isa, std::int64_t packing_budget) {
+                         py::object progress, std::int64_t packing_budget) {
     const auto rows = population("queries", queries, std::nullopt, std::nullopt);
     const auto candidates = population("corpus", corpus, std::nullopt, std::nullopt);
     NegativeOptions options;
@@ -46,7 +46,7 @@ py::tuple mine_negatives(const py::array& queries, const py::array& corpus,
         const py::gil_scoped_release release;
         mined =
             tripletmine::mine_negatives(rows, candidates, row_lists(positives), row_lists(excluded),
-                                        options, {n_threads, isa, &monitor, packing_budget});
+                                        options, {n_threads, &monitor, packing_budget});
     }
     const py::dict rejected("absolute_margin"_a = mined.rejected.absolute_margin,
                             "relative_margin"_a = mined.rejected.relative_margin,
@@ -64,7 +64,7 @@ void add_negatives(py::module_& module) {
                "positives"_a, "excluded"_a, "num_negatives"_a, "range_min"_a, "range_max"_a,
                "max_score"_a, "min_score"_a, "absolute_margin"_a, "relative_margin"_a,
                "positive_score"_a, "rank_among"_a, "sampling"_a, "metric"_a, "seed"_a,
-               "n_threads"_a, "progress"_a, "isa"_a, "packing_budget"_a);
+               "n_threads"_a, "progress"_a, "packing_budget"_a);
 }
 
 }  // namespace tripletmine::python

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -218,7 +217,6 @@ def census(
         anchors=arguments.anchors,
         n_threads=arguments.n_threads,
         progress=arguments.progress,
-        isa=os.environ.get("TRIPLETMINE_ISA", ""),
         packing_budget=_memory.packing_budget(rows, arguments.embeddings.shape[1]),
     )
     shape = (len(triplets), len(numbers))

@@ -38,7 +38,6 @@ class Mining:
         n_threads: int,
         progress: _Progress,
         max_triplets: int,
-        isa: str,
         packing_budget: int,
     ) -> None: ...
     def all(self) -> tuple[int, _Columns | None, _Report]: ...
@@ -65,7 +64,6 @@ def mine_negatives(
     seed: int,
     n_threads: int,
     progress: _Progress,
-    isa: str,
     packing_budget: int,
 ) -> tuple[_Int64s, _Float64s, _Float64s, dict[str, int], int, dict[str, Any]]: ...
 def census(
@@ -81,7 +79,6 @@ def census(
     anchors: _Int64s | None,
     n_threads: int,
     progress: _Progress,
-    isa: str,
     packing_budget: int,
 ) -> tuple[_Int64s, _Int64s, _Int64s, _Float64s, dict[str, Any]]: ...
 def sample(
@@ -101,7 +98,6 @@ def sample(
     seed: int,
     n_threads: int,
     progress: _Progress,
-    isa: str,
     packing_budget: int,
 ) -> tuple[
     tuple[_Int64s, _Int64s, _Int64s, _Float64s, _Float64s] | None,
@@ -115,7 +111,6 @@ def nearest(
     metric: str,
     n_threads: int,
     progress: _Progress,
-    isa: str,
     packing_budget: int,
 ) -> tuple[_Int64s, _Float64s, dict[str, Any]]: ...
 def pairwise_distances(
@@ -126,7 +121,6 @@ def pairwise_distances(
     out: npt.NDArray[np.float32],
     n_threads: int,
     progress: _Progress,
-    isa: str,
 ) -> None: ...
 def triplet_loss(
     *,
@@ -137,7 +131,6 @@ def triplet_loss(
     weights: _Float64s,
     gradient: _Matrix | None,
     n_threads: int,
-    isa: str,
 ) -> tuple[_Float64s, float]: ...
 def contrastive_loss(
     *,
@@ -149,7 +142,6 @@ def contrastive_loss(
     weights: _Float64s,
     gradient: _Matrix | None,
     n_threads: int,
-    isa: str,
 ) -> tuple[_Float64s, float]: ...
 def batch_all_gradient(
     *,
@@ -161,7 +153,6 @@ def batch_all_gradient(
     gradient: _Matrix,
     n_threads: int,
     progress: _Progress,
-    isa: str,
     packing_budget: int,
 ) -> None: ...
 def instruction_sets() -> list[tuple[str, str, bool]]: ...

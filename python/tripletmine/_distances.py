@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 import numpy as np
@@ -73,7 +72,6 @@ def nearest(
         metric=metric_name,
         n_threads=_options.threads(n_threads),
         progress=_options.progress(progress),
-        isa=os.environ.get("TRIPLETMINE_ISA", ""),
         packing_budget=_memory.packing_budget(both, rows.shape[1]),
     )
     return indices.reshape(len(rows), k), distances.reshape(len(rows), k)
@@ -138,6 +136,5 @@ def pairwise_distances(
         out=result,
         n_threads=_options.threads(n_threads),
         progress=_options.progress(progress),
-        isa=os.environ.get("TRIPLETMINE_ISA", ""),
     )
     return result

@@ -5,7 +5,6 @@ Called by training loops, and by ``tripletmine.torch`` for its autograd function
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any, Literal, overload
 
@@ -369,7 +368,6 @@ def batch_all_loss(
         gradient=gradient,
         n_threads=arguments.n_threads,
         progress=arguments.progress,
-        isa=os.environ.get("TRIPLETMINE_ISA", ""),
         packing_budget=_memory.packing_budget(len(rows), rows.shape[1]),
     )
     return loss, gradient
@@ -411,7 +409,6 @@ def _options_of_core(arguments: LossArguments, gradient: Gradient | None) -> dic
         "weights": np.array([arguments.weight]),
         "gradient": gradient,
         "n_threads": arguments.n_threads,
-        "isa": os.environ.get("TRIPLETMINE_ISA", ""),
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -229,8 +228,7 @@ def core_call(arguments: MineArguments, max_triplets: int) -> _core.Mining:
     embeddings = arguments.embeddings
     rows = len(embeddings) + (0 if arguments.ref_emb is None else arguments.n_candidates)
     budget = _memory.packing_budget(rows, embeddings.shape[1])
-    isa = os.environ.get("TRIPLETMINE_ISA", "")
-    return _core.Mining(*arguments[:-1], max_triplets, isa, budget)
+    return _core.Mining(*arguments[:-1], max_triplets, budget)
 
 
 def _check_selection(arguments: MineArguments) -> None:

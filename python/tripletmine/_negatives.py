@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from os import PathLike
@@ -428,7 +427,6 @@ def mine_negatives(
     both = len(arguments.queries) + len(arguments.corpus)
     indices, scores, positive_scores, rejected, short_queries, report = _core.mine_negatives(
         **vars(arguments),
-        isa=os.environ.get("TRIPLETMINE_ISA", ""),
         packing_budget=_memory.packing_budget(both, arguments.queries.shape[1]),
     )
     shape = (len(arguments.queries), arguments.num_negatives)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -144,7 +143,6 @@ def sample(
         seed=among.seed,
         n_threads=among.n_threads,
         progress=among.progress,
-        isa=os.environ.get("TRIPLETMINE_ISA", ""),
         packing_budget=_memory.packing_budget(rows, among.embeddings.shape[1]),
     )
     if arrays is None:

@@ -92,7 +92,7 @@ struct Way {
     std::string_view set;
     int threads;
     std::int64_t packing_budget;
-    Execution execution() const { return {threads, set, nullptr, packing_budget}; }
+    Execution execution() const { return {threads, nullptr, packing_budget, set}; }
     std::string name() const {
         return std::to_string(threads) + " threads, packing " +
                (packing_budget == 0 ? "each block anew" : "kept");
@@ -280,8 +280,8 @@ void check_mining(Tally& tally, std::string_view set, const Data& rows, const Da
     std::int64_t triplets = 0;
     for (const MineCase& one : mine_cases()) {
         for (const Metric metric : all_metrics) {
-            const Mined expected =
-                mine_one(one, metric, rows, references, anchors, {1, "portable"});
+            const Mined expected = mine_one(one, metric, rows, references, anchors,
+                                            {.n_threads = 1, .instruction_set = "portable"});
             triplets += expected.count;
             for (const Way& way : ways(set)) {
                 const Mined found =
@@ -294,7 +294,8 @@ void check_mining(Tally& tally, std::string_view set, const Data& rows, const Da
                                 ": " + std::to_string(found.count) +
                                 " triplets are not portable's " + std::to_string(expected.count));
             }
-            const Mined blocks = mine_in_blocks(one, metric, rows, references, anchors, {2, set});
+            const Mined blocks = mine_in_blocks(one, metric, rows, references, anchors,
+                                                {.n_threads = 2, .instruction_set = set});
             tally.check(same(blocks, expected), std::string("mine in blocks ") + one.name + " on " +
                                                     rows.name + ", " + std::string(set));
         }
@@ -371,7 +372,7 @@ void check_negatives(Tally& tally, std::string_view set, const Data& queries, co
                 return mine_negatives(queries.unlabelled(), corpus.unlabelled(), positives,
                                       positives, options, execution);
             };
-            const MinedNegatives expected = mined({1, "portable"});
+            const MinedNegatives expected = mined({.n_threads = 1, .instruction_set = "portable"});
             tally.check(expected.positive_scores.size() == indices.size(),
                         "mine_negatives scores every positive");
             for (const Way& way : ways(set)) {
