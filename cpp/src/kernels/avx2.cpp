@@ -87,14 +87,15 @@ struct LaneLists {
     }
 };
 constexpr LaneLists lane_lists;
+inline __m256i lanes_of(std::uint64_t bits) {
+    return _mm256_cvtepu8_epi32(
+        _mm_loadl_epi64(reinterpret_cast<const __m128i*>(lane_lists.of[bits])));
+}
 inline void compress(F32 from, std::uint64_t bits, float* to) {
-    const __m128i lanes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(lane_lists.of[bits]));
-    _mm256_storeu_ps(to, _mm256_permutevar8x32_ps(from.v, _mm256_cvtepu8_epi32(lanes)));
+    _mm256_storeu_ps(to, _mm256_permutevar8x32_ps(from.v, lanes_of(bits)));
 }
 inline void compress(I32 from, std::uint64_t bits, std::int32_t* to) {
-    const __m128i lanes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(lane_lists.of[bits]));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to),
-                        _mm256_permutevar8x32_epi32(from.v, _mm256_cvtepu8_epi32(lanes)));
+    I32{_mm256_permutevar8x32_epi32(from.v, lanes_of(bits))}.store(to);
 }
 inline I32 increment_below(I32 number, F32 a, F32 b) {
     const __m256i below = _mm256_castps_si256(_mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ));
