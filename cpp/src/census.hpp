@@ -1,4 +1,4 @@
-// Counts the negatives of every (anchor, positive) pair, a bounded block of anchors at a time.
+// Counts the negatives of every (anchor, positive) pair, with few anchors under way at a time.
 // Called by census.cpp and sample.cpp.
 #pragma once
 

@@ -114,11 +114,13 @@ const Scorer& Join::scorer_of(Precision precision) const {
 
 Pairing Join::packed(Precision precision) {
     const Scorer& scorer = scorer_of(precision);
-    const std::int64_t both = Operand::bytes(rows_->size(), rows_->dim(), scorer) +
-                              Operand::bytes(cols_->size(), cols_->dim(), scorer);
+    const auto bytes = [&](const Dataset& dataset) {
+        return Operand::bytes(dataset.size(), dataset.dim(), scorer);
+    };
+    const std::int64_t in_all = bytes(*cols_) + (rows_ == cols_ ? 0 : bytes(*rows_));
     const auto pack = [&](const std::shared_ptr<const Dataset>& dataset) {
         return std::make_shared<const Operand>(team_, *dataset, kernels_, scorer, space_,
-                                               both <= packing_budget_);
+                                               in_all <= packing_budget_);
     };
     const auto index = static_cast<std::size_t>(precision);
     note_use(name_of(scorer.format));

@@ -165,8 +165,8 @@ public:
         }
     }
 
-    // A candidate whose upper bound is beyond the limits of its bucket does not matter; the floor
-    // of the farthest bucket is the lowest.
+    // A candidate whose upper bound is beyond the limits of its bucket does not matter. That
+    // of the farthest bucket is the floor of the last slot, the lowest of all.
     Buckets buckets(float row_bias) const { return bucket_range_.buckets(row_bias); }
     Limits limits() const { return {least_.data(), most_.data(), least_[0]}; }
 
