@@ -19,10 +19,10 @@ py::tuple census(const py::array& embeddings, const Int64s& labels,
     const auto measure = metric_named(metric);
     PythonMonitor monitor(std::move(progress));
     Census counted;
+    const Execution how = execution(n_threads, monitor, packing_budget);
     {
         const py::gil_scoped_release release;
-        counted = tripletmine::census(rows, references, subset, margins, measure,
-                                      {n_threads, &monitor, packing_budget});
+        counted = tripletmine::census(rows, references, subset, margins, measure, how);
     }
     return py::make_tuple(to_numpy(std::move(counted.triplets)), to_numpy(std::move(counted.hard)),
                           to_numpy(std::move(counted.with_loss)), to_numpy(std::move(counted.loss)),
@@ -51,10 +51,10 @@ py::tuple sample(const py::array& embeddings, const Int64s& labels,
     options.seed = seed;
     PythonMonitor monitor(std::move(progress));
     Mined drawn;
+    const Execution how = execution(n_threads, monitor, packing_budget);
     {
         const py::gil_scoped_release release;
-        drawn = tripletmine::sample(rows, references, subset, options,
-                                    {n_threads, &monitor, packing_budget});
+        drawn = tripletmine::sample(rows, references, subset, options, how);
     }
     py::object arrays = py::none();
     if (drawn.count == draws) {

@@ -7,7 +7,9 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <cstdlib>
 #include <initializer_list>
+#include <limits>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -88,6 +90,13 @@ public:
 private:
     py::object progress_;
 };
+
+// How a call is to run. Reads the environment, and so needs the GIL: Python may write it.
+inline Execution execution(int n_threads, PythonMonitor& monitor,
+                           std::int64_t packing_budget = std::numeric_limits<std::int64_t>::max()) {
+    const char* instruction_set = std::getenv("TRIPLETMINE_ISA");
+    return {n_threads, &monitor, packing_budget, instruction_set == nullptr ? "" : instruction_set};
+}
 
 inline py::dict to_dict(const Report& report) {
     return py::dict(

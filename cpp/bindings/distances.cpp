@@ -13,10 +13,10 @@ py::tuple nearest(const py::array& x, const std::optional<py::array>& y, std::in
     const auto measure = metric_named(metric);
     PythonMonitor monitor(std::move(progress));
     Neighbours neighbours;
+    const Execution how = execution(n_threads, monitor, packing_budget);
     {
         const py::gil_scoped_release release;
-        neighbours = tripletmine::nearest(rows, references, k, measure,
-                                          {n_threads, &monitor, packing_budget});
+        neighbours = tripletmine::nearest(rows, references, k, measure, how);
     }
     return py::make_tuple(to_numpy(std::move(neighbours.indices)),
                           to_numpy(std::move(neighbours.distances)), to_dict(neighbours.report));
@@ -31,10 +31,10 @@ void pairwise_distances(const py::array& x, const std::optional<py::array>& y,
     float* to = out.mutable_data();
     const auto row_stride = out.strides(0), col_stride = out.strides(1);
     PythonMonitor monitor(std::move(progress));
+    const Execution how = execution(n_threads, monitor);
     {
         const py::gil_scoped_release release;
-        tripletmine::pairwise_distances(rows, references, measure, to, row_stride, col_stride,
-                                        {n_threads, &monitor});
+        tripletmine::pairwise_distances(rows, references, measure, to, row_stride, col_stride, how);
     }
 }
 

@@ -24,10 +24,10 @@ py::tuple triplet_loss(const py::array& embeddings, const Int64s& triplets,
     const auto wanted = differentiation(weights, gradient);
     PythonMonitor monitor(py::none{});
     Losses losses;
+    const Execution how = execution(n_threads, monitor);
     {
         const py::gil_scoped_release release;
-        losses = tripletmine::triplet_loss(rows, entries, measure, margin, wanted,
-                                           {n_threads, &monitor});
+        losses = tripletmine::triplet_loss(rows, entries, measure, margin, wanted, how);
     }
     return py::make_tuple(to_numpy(std::move(losses.each)), losses.sum);
 }
@@ -43,10 +43,10 @@ py::tuple contrastive_loss(const py::array& embeddings, const Int64s& pairs, con
     const auto wanted = differentiation(weights, gradient);
     PythonMonitor monitor(py::none{});
     Losses losses;
+    const Execution how = execution(n_threads, monitor);
     {
         const py::gil_scoped_release release;
-        losses = tripletmine::contrastive_loss(rows, entries, kinds, measure, margin, wanted,
-                                               {n_threads, &monitor});
+        losses = tripletmine::contrastive_loss(rows, entries, kinds, measure, margin, wanted, how);
     }
     return py::make_tuple(to_numpy(std::move(losses.each)), losses.sum);
 }
@@ -58,10 +58,10 @@ void batch_all_gradient(const py::array& embeddings, const Int64s& labels,
     const auto measure = metric_named(metric);
     const GradientView to{gradient.mutable_data(), matrix_view(gradient).dtype};
     PythonMonitor monitor(std::move(progress));
+    const Execution how = execution(n_threads, monitor, packing_budget);
     {
         const py::gil_scoped_release release;
-        tripletmine::batch_all_gradient(rows, measure, margin, weight, to,
-                                        {n_threads, &monitor, packing_budget});
+        tripletmine::batch_all_gradient(rows, measure, margin, weight, to, how);
     }
 }
 

@@ -47,10 +47,11 @@ public:
     py::tuple all() {
         const auto rows = population("embeddings", embeddings_, labels_, groups_);
         const auto references = population("ref_emb", ref_emb_, ref_labels_, ref_groups_);
+        const Execution how = this->how();
         Mined mined;
         {
             const py::gil_scoped_release release;
-            mined = mine(rows, references, subset(), options_, execution());
+            mined = mine(rows, references, subset(), options_, how);
         }
         return to_python(std::move(mined));
     }
@@ -59,8 +60,9 @@ public:
     void start() {
         const auto rows = population("embeddings", embeddings_, labels_, groups_);
         const auto references = population("ref_emb", ref_emb_, ref_labels_, ref_groups_);
+        const Execution how = this->how();
         const py::gil_scoped_release release;
-        blocks_.emplace(rows, references, subset(), options_, execution());
+        blocks_.emplace(rows, references, subset(), options_, how);
     }
     py::object next() {
         std::optional<Mined> mined;
@@ -76,7 +78,7 @@ private:
         if (!anchors_) return std::nullopt;
         return int64_view(anchors_);
     }
-    Execution execution() { return {n_threads_, &monitor_, packing_budget_}; }
+    Execution how() { return execution(n_threads_, monitor_, packing_budget_); }
 
     py::tuple to_python(Mined&& mined) const {
         py::object arrays = py::none();

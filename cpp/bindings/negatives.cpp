@@ -42,11 +42,11 @@ py::tuple mine_negatives(const py::array& queries, const py::array& corpus,
     const RowLists own = row_lists(positives), refused = row_lists(excluded);
     PythonMonitor monitor(std::move(progress));
     MinedNegatives mined;
+    const Execution how = execution(n_threads, monitor, packing_budget);
     {
         const py::gil_scoped_release release;
-        mined =
-            tripletmine::mine_negatives(rows, candidates, row_lists(positives), row_lists(excluded),
-                                        options, {n_threads, &monitor, packing_budget});
+        mined = tripletmine::mine_negatives(rows, candidates, row_lists(positives),
+                                            row_lists(excluded), options, how);
     }
     const py::dict rejected("absolute_margin"_a = mined.rejected.absolute_margin,
                             "relative_margin"_a = mined.rejected.relative_margin,

@@ -92,7 +92,7 @@ struct Way {
     std::string_view set;
     int threads;
     std::int64_t packing_budget;
-    Execution execution() const { return {threads, nullptr, packing_budget, set}; }
+    Execution execution() const { return {threads, nullptr, packing_budget, std::string(set)}; }
     std::string name() const {
         return std::to_string(threads) + " threads, packing " +
                (packing_budget == 0 ? "each block anew" : "kept");
@@ -294,8 +294,9 @@ void check_mining(Tally& tally, std::string_view set, const Data& rows, const Da
                                 ": " + std::to_string(found.count) +
                                 " triplets are not portable's " + std::to_string(expected.count));
             }
-            const Mined blocks = mine_in_blocks(one, metric, rows, references, anchors,
-                                                {.n_threads = 2, .instruction_set = set});
+            const Mined blocks =
+                mine_in_blocks(one, metric, rows, references, anchors,
+                               {.n_threads = 2, .instruction_set = std::string(set)});
             tally.check(same(blocks, expected), std::string("mine in blocks ") + one.name + " on " +
                                                     rows.name + ", " + std::string(set));
         }

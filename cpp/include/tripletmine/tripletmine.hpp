@@ -57,8 +57,7 @@ struct Execution {
     Monitor* monitor = nullptr;
     // Packed rows beyond this many bytes are packed again for each block instead of being kept.
     std::int64_t packing_budget = std::numeric_limits<std::int64_t>::max();
-    // Empty: the one that the environment variable TRIPLETMINE_ISA names, or the best one.
-    std::string_view instruction_set = {};
+    std::string instruction_set = {};  // empty: the best one
 };
 
 struct Range {

@@ -1,6 +1,5 @@
 #include "kernels/dispatch.hpp"
 
-#include <cstdlib>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -72,13 +71,7 @@ std::vector<InstructionSet> instruction_sets() {
     return infos;
 }
 
-std::string_view setting(const char* variable) {
-    const char* value = std::getenv(variable);
-    return value == nullptr ? "" : value;
-}
-
 const KernelSet& choose_kernels(std::string_view name) {
-    if (name.empty()) name = setting("TRIPLETMINE_ISA");
     std::string supported;
     for (const RegisteredSet& set : registered_sets()) {
         if (!set.info.supported) continue;

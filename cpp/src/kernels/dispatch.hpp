@@ -17,11 +17,8 @@ struct RegisteredSet {
 // Every compiled set, best first.
 std::span<const RegisteredSet> registered_sets();
 
-// What an environment variable says; empty if it is not set. Nothing is ever set.
-std::string_view setting(const char* variable);
-
-// The set of that name, or for an empty name that of TRIPLETMINE_ISA, or the best supported one. An
-// unknown or unsupported name is an std::invalid_argument that lists the supported ones.
+// The set of that name, or the best supported one for an empty name. An unknown or unsupported name
+// is an std::invalid_argument that lists the supported ones.
 const KernelSet& choose_kernels(std::string_view name);
 
 // What scores of that format are called in reports.
