@@ -47,7 +47,7 @@ public:
     py::tuple all() {
         const auto rows = population("embeddings", embeddings_, labels_, groups_);
         const auto references = population("ref_emb", ref_emb_, ref_labels_, ref_groups_);
-        const Execution how = this->how();
+        const Execution how = execution(n_threads_, monitor_, packing_budget_);
         Mined mined;
         {
             const py::gil_scoped_release release;
@@ -60,7 +60,7 @@ public:
     void start() {
         const auto rows = population("embeddings", embeddings_, labels_, groups_);
         const auto references = population("ref_emb", ref_emb_, ref_labels_, ref_groups_);
-        const Execution how = this->how();
+        const Execution how = execution(n_threads_, monitor_, packing_budget_);
         const py::gil_scoped_release release;
         blocks_.emplace(rows, references, subset(), options_, how);
     }
@@ -78,7 +78,6 @@ private:
         if (!anchors_) return std::nullopt;
         return int64_view(anchors_);
     }
-    Execution how() { return execution(n_threads_, monitor_, packing_budget_); }
 
     py::tuple to_python(Mined&& mined) const {
         py::object arrays = py::none();
