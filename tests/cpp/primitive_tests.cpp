@@ -196,7 +196,7 @@ void check_sift(Tally& tally, const KernelSet& kernels) {
     Random random(8);
     const auto number = [&] { return static_cast<float>(random.below(65)) / 32.0f - 1.0f; };
     for (int repeat = 0; repeat < 600; ++repeat) {
-        const int count = repeat == 0 ? longest_part : repeat % 150 + 1;
+        const int count = repeat % 101 == 0 ? longest_part : repeat % 150 + 1;
         const std::int32_t buckets = repeat % 5 == 0 ? 1 : 1 + repeat % 40;
         std::vector<float> scores, bias, least, most;
         for (int i = 0; i < count + max_register; ++i) {
