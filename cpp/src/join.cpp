@@ -241,15 +241,11 @@ std::pair<Choice, Choice> Join::first_as(std::int64_t k) {
 }
 
 Choice Join::list_positives(const Range& range) {
-    Choice choice;
-    std::int64_t room = 0;
+    std::vector<std::int64_t> rooms;
     for (std::int64_t p = 0; p < rows_->size(); ++p) {
-        choice.begins.push_back(room);
-        room += cols_->class_of(rows_->label(p)).size();
+        rooms.push_back(cols_->class_of(rows_->label(p)).size());
     }
-    choice.counts.resize(static_cast<std::size_t>(rows_->size()));
-    choice.candidates.resize(static_cast<std::size_t>(room));
-
+    Choice choice = Choice::with_rooms(rooms);
     const std::int64_t size = ExactBlock::most_rows(rows_->dim());
     std::vector<Listing> scratch = listings();
     team_.for_each((rows_->size() + size - 1) / size, [&](std::int64_t task, int worker) {
@@ -327,9 +323,7 @@ Choice Join::succeed(const Choice& positives, std::int64_t k, const Range& range
         [&](std::int64_t row, Successors& successors, int) {
             std::vector<std::int64_t>& order = orders[static_cast<std::size_t>(row)];
             successors.each(k, [&](std::int64_t s, const Candidate& candidate) {
-                const std::int64_t pair = positives.begins[static_cast<std::size_t>(row)] +
-                                          order[static_cast<std::size_t>(s)];
-                choice.add(pair, candidate);
+                choice.add(positives.begin_of(row) + order[static_cast<std::size_t>(s)], candidate);
             });
             order = {};
         });

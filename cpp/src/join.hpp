@@ -85,7 +85,7 @@ public:
 
     // The first k candidates of every row, among those within the range, in an order drawn at
     // random: see select/random.cpp. With `positives`, k for each (row, positive) pair instead:
-    // entry positives->begins[row] + i is of the row's i-th positive.
+    // run positives->begin_of(row) + i is of the row's i-th positive.
     Choice draw(Relation relation, std::int64_t k, const Range& range, std::uint64_t seed,
                 const Choice* positives = nullptr);
 

@@ -17,8 +17,9 @@ constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr Range no_range{infinity, -infinity};
 
 // What is held of the choices of a batch of anchors: where every positive or every negative counts,
-// and where none does but mine's result is to come in blocks.
-constexpr double batch_bytes = 32.0 * 1024 * 1024;
+// for each thread, which then finds enough to do; and where none does but mine's result is to come
+// in blocks.
+constexpr double batch_bytes_of_thread = 12.0 * 1024 * 1024;
 constexpr double large_batch_bytes = 512.0 * 1024 * 1024;
 
 bool expands(const MineOptions& options) {
@@ -176,9 +177,10 @@ void Miner::fall_back() {
         ask(narrowed, Relation::negatives, strategy, ranks(), options_.negative_range);
     join_.include(narrowed);
     std::vector<std::int64_t> begins(static_cast<std::size_t>(join_.rows().size()));
-    std::vector<std::int64_t> counts(begins.size());
+    std::vector<std::uint32_t> counts(begins.size());
     for (std::size_t i = 0; i < positions.size(); ++i) {
-        begins[static_cast<std::size_t>(positions[i])] = chosen_.fallbacks.begins[i];
+        begins[static_cast<std::size_t>(positions[i])] =
+            chosen_.fallbacks.begin_of(static_cast<std::int64_t>(i));
         counts[static_cast<std::size_t>(positions[i])] = chosen_.fallbacks.counts[i];
     }
     chosen_.fallbacks.begins = std::move(begins);
@@ -266,9 +268,11 @@ std::vector<std::vector<std::int64_t>> batches(const Join& join, const MineOptio
     const double of_negatives = options.negative == Strategy::all && !counting ? 24.0 * cols : 0.0;
     const double of_anchor = 128.0 + ranks + of_negatives;
     const double of_pair = options.positive != Strategy::all ? 0.0
-                           : chooses_per_pair(options)       ? 48.0 + ranks
-                                                             : 48.0;
-    const double bytes = expands(options) ? batch_bytes : large_batch_bytes;
+                           : chooses_per_pair(options)       ? 28.0 + ranks
+                                                             : 24.0;
+    const double bytes = expands(options)
+                             ? std::min(large_batch_bytes, batch_bytes_of_thread * join.workers())
+                             : large_batch_bytes;
     return join.blocks([&](std::int64_t positives) {
         return (of_anchor + static_cast<double>(positives) * of_pair) / bytes;
     });

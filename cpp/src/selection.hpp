@@ -30,7 +30,7 @@ public:
     std::span<const Candidate> window(std::span<const Candidate> ranked) const;
     // Those of an anchor's i-th positive, before the window and the fallback.
     std::span<const Candidate> own_negatives(std::int64_t position, std::int64_t i) const {
-        return negatives.of(per_pair ? positives.begins[position] + i : position);
+        return negatives.of(per_pair ? positives.begin_of(position) + i : position);
     }
 
     // To be called once, after everything is chosen for these anchors.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <iterator>
 #include <limits>
 #include <span>
 #include <vector>
@@ -21,30 +22,43 @@ inline constexpr std::int64_t no_matter = std::numeric_limits<std::int32_t>::min
 inline constexpr float no_limit = std::numeric_limits<float>::infinity();
 
 struct Choice {
-    std::vector<std::int64_t> begins, counts;
+    std::vector<std::uint32_t> counts;  // of the candidates of each run: fewer than positions
     Column<Candidate> candidates;
+    std::int64_t each = 0;             // a run has room for so many,
+    std::vector<std::int64_t> begins;  // unless it says here where each begins
 
-    std::span<const Candidate> of(std::int64_t row) const {
-        return {candidates.data() + begins[row], static_cast<std::size_t>(counts[row])};
+    static Choice with_room(std::int64_t runs, std::int64_t each) {
+        Choice choice;
+        choice.each = each;
+        choice.counts.resize(static_cast<std::size_t>(runs));
+        choice.candidates.resize(static_cast<std::size_t>(runs * each));
+        return choice;
+    }
+    static Choice with_rooms(const std::vector<std::int64_t>& rooms) {
+        Choice choice;
+        std::int64_t end = 0;
+        for (const std::int64_t room : rooms) {
+            choice.begins.push_back(end);
+            end += room;
+        }
+        choice.counts.resize(rooms.size());
+        choice.candidates.resize(static_cast<std::size_t>(end));
+        return choice;
+    }
+
+    std::int64_t begin_of(std::int64_t run) const {
+        return begins.empty() ? run * each : begins[static_cast<std::size_t>(run)];
+    }
+    std::span<const Candidate> of(std::int64_t run) const {
+        return {candidates.data() + begin_of(run), counts[static_cast<std::size_t>(run)]};
+    }
+    void add(std::int64_t run, const Candidate& candidate) {
+        candidates[begin_of(run) + counts[static_cast<std::size_t>(run)]++] = candidate;
     }
 
     // How many candidates there is room for in a run, on average.
     std::int64_t room() const {
-        const auto runs = static_cast<std::int64_t>(begins.size());
-        return runs == 0 ? 0 : static_cast<std::int64_t>(candidates.size()) / runs;
-    }
-
-    // Room for `each` candidates a row, none there yet.
-    static Choice with_room(std::int64_t rows, std::int64_t each) {
-        Choice choice;
-        choice.begins.resize(static_cast<std::size_t>(rows));
-        for (std::int64_t row = 0; row < rows; ++row) choice.begins[row] = row * each;
-        choice.counts.resize(static_cast<std::size_t>(rows));
-        choice.candidates.resize(static_cast<std::size_t>(rows * each));
-        return choice;
-    }
-    void add(std::int64_t row, const Candidate& candidate) {
-        candidates[begins[row] + counts[row]++] = candidate;
+        return counts.empty() ? 0 : std::ssize(candidates) / std::ssize(counts);
     }
 };
 

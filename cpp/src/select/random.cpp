@@ -51,7 +51,7 @@ Choice Join::draw(Relation relation, std::int64_t k, const Range& range, std::ui
                 fill(p, p, candidates, draws, worker);
                 continue;
             }
-            std::int64_t number = positives->begins[static_cast<std::size_t>(p)];
+            std::int64_t number = positives->begin_of(p);
             for (const Candidate& positive : positives->of(p)) {
                 team_.poll(worker);
                 fill(number++, p, candidates, draws.of_pair(positive.row), worker);

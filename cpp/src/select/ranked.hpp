@@ -69,7 +69,7 @@ public:
     void expect(std::int64_t row, float lower, float upper) {
         if (k_ == 0 || !surely_allowed(row, lower, upper)) return;
         float* top = expected_.data() + row * k_;
-        std::int64_t& count = expected_counts_[row];
+        std::uint32_t& count = expected_counts_[row];
         if (count < k_) {
             top[count++] = lower;
             std::push_heap(top, top + count, std::greater<>());
@@ -84,7 +84,7 @@ public:
         const Range range = range_of(row);
         if (!(range.low <= candidate.distance && candidate.distance <= range.high)) return;
         Candidate* top = heap(row);
-        std::int64_t& count = best_.counts[row];
+        std::uint32_t& count = best_.counts[row];
         if (k_ == 1) {  // no heap
             if (count == 0 || before(candidate, top[0])) top[0] = candidate;
             count = 1;
@@ -135,7 +135,7 @@ private:
     ScoreSpace space_;
     std::vector<Range> ranges_;
     Choice best_;
-    std::vector<std::int64_t> expected_counts_;
+    std::vector<std::uint32_t> expected_counts_;
     std::vector<float> expected_;  // the best k lower bounds of a row; the least is on top
 };
 
