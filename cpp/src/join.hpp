@@ -162,7 +162,10 @@ private:
     void note_use(std::string_view filter);
 
     // Both sides packed for a scorer, at the first question that needs it.
-    Pairing packed(Precision precision);
+    Pairing packed(Precision precision) { return packed(precision, packing_budget_); }
+    Pairing packed(Precision precision, std::int64_t budget);
+    // For the fine scores of a BlockSweep.
+    Pairing packed_for_blocks();
     const Scorer& scorer_of(Precision precision) const;
     bool packed_already(Precision precision) const {
         return row_operands_[static_cast<std::size_t>(precision)] != nullptr;

@@ -25,6 +25,10 @@ std::int64_t round_up(std::int64_t value, std::int64_t step) {
     return (value + step - 1) / step * step;
 }
 
+bool in_two_bytes(Format format) {
+    return format == Format::bfloat16 || format == Format::bfloat16_pair;
+}
+
 // Integers are added up exactly.
 bool summation_rounds(const Scorer& scorer) { return scorer.format != Format::int8; }
 
@@ -42,7 +46,7 @@ struct Operand::Scratch {
         : exact(static_cast<std::size_t>(padded(dim))),
           rounded(static_cast<std::size_t>(padded(dim))),
           weighted(static_cast<std::size_t>(padded(dim))),
-          floats(static_cast<std::size_t>(format == Format::int8 ? 0 : panel_rows * depth)),
+          floats(static_cast<std::size_t>(in_two_bytes(format) ? panel_rows * depth : 0)),
           low(static_cast<std::size_t>(format == Format::bfloat16_pair ? panel_rows * depth : 0)),
           codes(static_cast<std::size_t>(format == Format::int8 ? panel_rows * depth : 0)) {}
     std::vector<double> exact, rounded;  // u and q
@@ -101,17 +105,79 @@ Operand::Operand(Team& team, const Dataset& dataset, const KernelSet& kernels, c
         const std::int64_t end = std::min(panels, (task + 1) * panels_per_task);
         for (std::int64_t panel = task * panels_per_task; panel < end; ++panel) {
             std::byte* to = keep ? panels_.data() + panel * panel_bytes() : passing.data();
-            pack_panel(panel * panel_rows, scratch, to,
-                       [&](std::int64_t position) { bound_row(position, scratch); });
+            const std::int64_t first = panel * panel_rows;
+            if (scorer.format != Format::float32) {
+                pack_panel(first, scratch, to,
+                           [&](std::int64_t position) { bound_row(position, scratch); });
+                continue;
+            }
+            pack_floats(first, to);
+            const std::int64_t last = std::min(dataset.size(), first + panel_rows);
+            for (std::int64_t position = first; position < last; ++position) {
+                measure_floats(position, to, scratch);
+                bound_row(position, scratch);
+            }
         }
     });
 }
 
-// Packs sixteen rows; on_row(position) sees each in the scratch on its way.
+// What a row is multiplied by.
+double Operand::factor_of(std::int64_t position) const {
+    if (space_.metric != Metric::cosine) return space_.scale;
+    const double norm2 = dataset_.norm2(position);
+    return norm2 >= smallest_trusted_norm2 ? 1.0 / std::sqrt(norm2) : 0.0;
+}
+
+// Packs sixteen rows as float32: those that are float32, and whose factor is as good as any in
+// float32, straight from where they lie.
+void Operand::pack_floats(std::int64_t first, std::byte* panel) const {
+    const std::int64_t dim = dataset_.dim();
+    const void* rows[panel_rows];
+    float factors[panel_rows];
+    std::vector<float> converted;
+    std::vector<double> exact;
+    for (std::int64_t lane = 0; lane < panel_rows; ++lane) {
+        const std::int64_t position = first + lane;
+        const double factor = position < dataset_.size() ? factor_of(position) : 0.0;
+        const void* own = position < dataset_.size() ? dataset_.float32_row(position) : nullptr;
+        if (own != nullptr && 0x1p-100 < factor && factor < 0x1p100) {
+            rows[lane] = own;
+            factors[lane] = static_cast<float>(factor);
+            continue;
+        }
+        converted.resize(static_cast<std::size_t>(panel_rows * dim));
+        float* to = converted.data() + lane * dim;
+        if (position < dataset_.size()) {
+            exact.resize(static_cast<std::size_t>(padded(dim)));
+            dataset_.widen(position, exact.data());
+            for (std::int64_t k = 0; k < dim; ++k) {
+                to[k] = static_cast<float>(exact[static_cast<std::size_t>(k)] * factor);
+            }
+        }
+        rows[lane] = to;
+        factors[lane] = 1.0f;
+    }
+    kernels_.pack_floats(rows, factors, dim, reinterpret_cast<float*>(panel));
+}
+
+// Of a row packed so: u, q and how far they are apart.
+void Operand::measure_floats(std::int64_t position, const std::byte* panel,
+                             Scratch& scratch) const {
+    const double factor = factor_of(position);
+    const float* packed = reinterpret_cast<const float*>(panel) + position % panel_rows;
+    dataset_.widen(position, scratch.exact.data());
+    for (std::int64_t k = 0; k < dataset_.dim(); ++k) {
+        scratch.exact[static_cast<std::size_t>(k)] *= factor;
+        scratch.rounded[static_cast<std::size_t>(k)] = static_cast<double>(packed[k * panel_rows]);
+    }
+    kernels_.exact_squares(scratch.exact.data(), scratch.rounded.data(), 0, 1,
+                           padded(dataset_.dim()), &scratch.error2);
+}
+
+// Packs sixteen rows in another format; on_row(position) sees each in the scratch on its way.
 template <typename OnRow>
 void Operand::pack_panel(std::int64_t first, Scratch& scratch, std::byte* panel,
                          OnRow on_row) const {
-    const std::int64_t dim = dataset_.dim();
     const std::int64_t rows = std::clamp<std::int64_t>(dataset_.size() - first, 0, panel_rows);
     if (rows < panel_rows) {
         std::fill(scratch.floats.begin(), scratch.floats.end(), 0.0f);
@@ -119,26 +185,13 @@ void Operand::pack_panel(std::int64_t first, Scratch& scratch, std::byte* panel,
         std::fill(scratch.codes.begin(), scratch.codes.end(), std::int8_t{0});
     }
     for (std::int64_t lane = 0; lane < rows; ++lane) {
-        const double norm2 = dataset_.norm2(first + lane);
-        double factor = space_.scale;
-        if (space_.metric == Metric::cosine) {
-            factor = norm2 >= smallest_trusted_norm2 ? 1.0 / std::sqrt(norm2) : 0.0;
-        }
         dataset_.widen(first + lane, scratch.exact.data());
-        round_row(lane, factor, scratch);
+        round_row(lane, factor_of(first + lane), scratch);
         on_row(first + lane);
     }
     switch (scorer_.format) {
-        case Format::float32: {
-            float* to = reinterpret_cast<float*>(panel);
-            for (std::int64_t k = 0; k < dim; ++k) {
-                for (std::int64_t lane = 0; lane < panel_rows; ++lane) {
-                    to[k * panel_rows + lane] =
-                        scratch.floats[static_cast<std::size_t>(lane * depth_ + k)];
-                }
-            }
-            break;
-        }
+        case Format::float32:
+            break;  // see pack_floats
         case Format::int8: {
             const int offset = scorer_.offset;  // no byte written could be a part of it
             for (std::int64_t k = 0; k < depth_; k += 64, panel += packing_block) {
@@ -186,10 +239,7 @@ void Operand::round_row(std::int64_t lane, double factor, Scratch& scratch) cons
     scratch.scale = 1.0f;
     switch (scorer_.format) {
         case Format::float32:
-            for (std::int64_t k = 0; k < dim; ++k) exact[k] *= factor;
-            for (std::int64_t k = 0; k < dim; ++k) floats[k] = static_cast<float>(exact[k]);
-            for (std::int64_t k = 0; k < dim; ++k) rounded[k] = static_cast<double>(floats[k]);
-            break;
+            return;  // see pack_floats
         case Format::bfloat16:
             for (std::int64_t k = 0; k < dim; ++k) exact[k] *= factor;
             for (std::int64_t k = 0; k < dim; ++k) {
@@ -262,16 +312,42 @@ void Operand::bound_row(std::int64_t position, Scratch& scratch) {
     scale_.data()[position] = scratch.scale;
 }
 
+// Packs some rows, sixteen by sixteen, without their bounds.
+void Operand::pack(std::int64_t first, std::int64_t count, std::byte* panels) const {
+    if (scorer_.format == Format::float32) {
+        for (std::int64_t row = 0; row < count; row += panel_rows, panels += panel_bytes()) {
+            pack_floats(first + row, panels);
+        }
+        return;
+    }
+    Scratch scratch(dataset_.dim(), depth_, scorer_.format);
+    for (std::int64_t row = 0; row < count; row += panel_rows, panels += panel_bytes()) {
+        pack_panel(first + row, scratch, panels, [](std::int64_t) {});
+    }
+}
+
 const std::byte* Operand::col_side(std::int64_t first, std::int64_t count,
                                    Buffer<std::byte>& scratch) const {
     if (keep_) return panels_.data() + first / panel_rows * panel_bytes();
     if (scratch.empty()) scratch = Buffer<std::byte>(count / panel_rows * panel_bytes());
-    Scratch packing(dataset_.dim(), depth_, scorer_.format);
-    for (std::int64_t panel = 0; panel < count / panel_rows; ++panel) {
-        pack_panel(first + panel * panel_rows, packing, scratch.data() + panel * panel_bytes(),
-                   [](std::int64_t) {});
-    }
+    pack(first, count, scratch.data());
     return scratch.data();
+}
+
+void Operand::fetch_ahead(std::int64_t first, std::int64_t begin, std::int64_t end,
+                          std::int64_t parts) const {
+    if (keep_) return;
+    constexpr std::int64_t line = 64;
+    const std::int64_t bytes = dataset_.dim() * static_cast<std::int64_t>(sizeof(float));
+    const std::int64_t lines = (bytes + line - 1) / line, of_strip = lines * scorer_.tile_cols;
+    const std::int64_t last = std::min(end, parts) * of_strip / parts;
+    for (std::int64_t at = begin * of_strip / parts; at < last;) {
+        const std::int64_t position = first + at / lines, next = (at / lines + 1) * lines;
+        if (position >= dataset_.size()) return;
+        const auto* row = static_cast<const std::byte*>(dataset_.float32_row(position));
+        if (row == nullptr) return;
+        for (; at < std::min(last, next); ++at) __builtin_prefetch(row + at % lines * line);
+    }
 }
 
 void Operand::row_side(std::int64_t first, std::int64_t count, RowSide& side) const {
@@ -285,7 +361,6 @@ void Operand::row_side(std::int64_t first, std::int64_t count, RowSide& side) co
     if (side.memory.empty()) {
         side.memory = Buffer<std::byte>(count / panel_rows * panel_bytes());
     }
-    Scratch packing(dataset_.dim(), keep_ ? 0 : depth_, scorer_.format);
     Buffer<std::byte> passing(keep_ ? 0 : panel_bytes());
     std::byte* to = side.memory.data();
     side.panels = to;
@@ -294,7 +369,7 @@ void Operand::row_side(std::int64_t first, std::int64_t count, RowSide& side) co
         if (keep_) {
             from = panels_.data() + (first + row) / panel_rows * panel_bytes();
         } else {
-            pack_panel(first + row, packing, passing.data(), [](std::int64_t) {});
+            pack(first + row, panel_rows, passing.data());
         }
         std::int32_t* start = side.start.data() + row * (scorer_.short_sums ? blocks() : 1);
         std::fill(start, start + panel_rows, 0);

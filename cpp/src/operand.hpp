@@ -1,4 +1,5 @@
-// Operand: the rows of a Dataset packed for one Scorer, each with its error bound.
+// Operand: the rows of a Dataset packed for one Scorer, each with its error bound. Packed rows are
+// kept, or made anew whenever they are asked for.
 //
 // The packed row q differs from the true (scaled) row u by e = u − q; the scorer adds its own
 // rounding. The bound of a pair's score separates into a term for each row,
@@ -56,8 +57,7 @@ struct RowSide {
 
 class Operand {
 public:
-    // Packs the dataset; with keep == false only the bounds are kept, and rows are packed anew
-    // whenever a block of them is asked for.
+    // With keep == false only the bounds are kept.
     Operand(Team& team, const Dataset& dataset, const KernelSet& kernels, const Scorer& scorer,
             const ScoreSpace& space, bool keep);
 
@@ -82,6 +82,11 @@ public:
         return panels_.data() + first / panel_rows * panel_bytes() +
                (share * depth_ + k) * scorer_.tile_cols * element_bytes() / strip_shares;
     }
+
+    // Where rows are not kept: asks the caches for those of the strip from position `first` on,
+    // for a share from `begin` to `end` parts of `parts`.
+    void fetch_ahead(std::int64_t first, std::int64_t begin, std::int64_t end,
+                     std::int64_t parts) const;
 
     // Of the packed rows: elements a row, and bytes a panel, an element and a row of a panel.
     std::int64_t depth() const { return depth_; }
@@ -113,9 +118,13 @@ public:
 
 private:
     struct Scratch;
+    double factor_of(std::int64_t position) const;
     template <typename OnRow>
     void pack_panel(std::int64_t first, Scratch& scratch, std::byte* panel, OnRow on_row) const;
+    void pack_floats(std::int64_t first, std::byte* panel) const;
+    void measure_floats(std::int64_t position, const std::byte* panel, Scratch& scratch) const;
     void round_row(std::int64_t lane, double factor, Scratch& scratch) const;
+    void pack(std::int64_t first, std::int64_t count, std::byte* panels) const;
     std::int64_t blocks() const { return panel_bytes() / packing_block; }
     void take_offset(std::byte* block, std::int32_t* start) const;
     void bound_row(std::int64_t position, Scratch& scratch);

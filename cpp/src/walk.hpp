@@ -225,6 +225,10 @@ void Walk::run_rows(const Task& task, int worker, Scratch& scratch, Visit visit)
                     pairing_.col_operand->col_side(c, scorer.tile_cols, scratch.cols);
                 for (std::int64_t k = 0; k < depth; k += step) {
                     for (std::int64_t row = 0; row < rows; row += scorer.tile_rows) {
+                        const std::int64_t parts = (depth + step - 1) / step * rows;
+                        const std::int64_t part = k / step * rows + row;
+                        pairing_.col_operand->fetch_ahead(c + scorer.tile_cols, part,
+                                                          part + scorer.tile_rows, parts);
                         score(scratch.rows, row, cols, c, k,
                               scratch.scores.data() + row * stride + c - chunk.begin, stride);
                     }

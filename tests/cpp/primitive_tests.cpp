@@ -244,6 +244,38 @@ void check_transpose(Tally& tally, const KernelSet& kernels) {
     tally.check(right, "transpose");
 }
 
+// Rows at odd addresses, whose memory ends where they end.
+void check_pack_floats(Tally& tally, const KernelSet& kernels) {
+    Random random(5);
+    for (const std::int64_t dim : {1, 3, 4, 8, 15, 16, 17, 40, 129}) {
+        const auto length = static_cast<std::size_t>(dim);
+        std::vector<std::vector<char>> memory;
+        std::vector<std::vector<float>> values;
+        std::vector<const void*> rows;
+        std::vector<float> factors, panel(length * panel_rows, -1.0f);
+        for (int row = 0; row < panel_rows; ++row) {
+            values.emplace_back();
+            for (std::size_t k = 0; k < length; ++k) {
+                values.back().push_back(static_cast<float>(random.uniform() - 0.5));
+            }
+            const std::size_t shift = static_cast<std::size_t>(row % 3);
+            memory.emplace_back(length * sizeof(float) + shift);
+            std::memcpy(memory.back().data() + shift, values.back().data(), length * sizeof(float));
+            rows.push_back(memory.back().data() + shift);
+            factors.push_back(std::ldexp(static_cast<float>(1.0 + random.uniform()), row - 8));
+        }
+        kernels.pack_floats(rows.data(), factors.data(), dim, panel.data());
+        bool right = true;
+        for (std::size_t k = 0; k < length; ++k) {
+            for (std::size_t row = 0; row < panel_rows; ++row) {
+                const float expected = values[row][k] * factors[row];
+                right = right && panel[k * panel_rows + row] == expected;
+            }
+        }
+        tally.check(right, "pack_floats of " + std::to_string(dim) + " elements");
+    }
+}
+
 // Codes of a row times a factor, beside std::nearbyint.
 void check_encode(Tally& tally, const KernelSet& kernels) {
     Random random(6);
@@ -321,6 +353,7 @@ void check_primitives(Tally& tally, const KernelSet& kernels) {
     check_sift(tally, kernels);
     check_tally(tally, kernels);
     check_transpose(tally, kernels);
+    check_pack_floats(tally, kernels);
     check_encode(tally, kernels);
     check_encode_for_short_sums(tally, kernels);
 }

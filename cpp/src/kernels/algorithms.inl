@@ -3,8 +3,8 @@
 //
 //   F32     a register of F32::width floats: load, store, broadcast, zero, from_int32,
 //           gather (table, I32), fma (a*b+c), add, sub, mul, min, max (the second where the
-//           first is no number), sqrt, largest (of its lanes), and the comparisons at_least /
-//           at_most, which give one bit a lane
+//           first is no number), sqrt, largest (of its lanes), interleave (the lanes of two by
+//           turns, in two), and the comparisons at_least / at_most, which give one bit a lane
 //   F64x8   eight doubles (in one or more registers): load, zero, broadcast, add, sub, mul,
 //           max_magnitude, reduce, store_codes (integers, as int8)
 //   I32     a register of I32::width int32: load, store, fill, sequence (from a number on),
@@ -489,23 +489,62 @@ float encode(double* row, double factor, std::int64_t dim, const Scorer& scorer,
     return scale;
 }
 
-// Every perfect shuffle of 256 words (the first half's and the second's by turns) rotates the bits
-// of their places by one: after four of them row and column have changed places.
-void transpose(const void* from, void* to) noexcept {
-    constexpr int words = panel_rows * panel_rows, half = words / 2;
-    std::uint32_t one[words], other[words];
-    __builtin_memcpy(one, from, sizeof one);
-    const auto shuffle = [](const std::uint32_t* in, std::uint32_t* out) {
+// Rows become columns. To interleave the two halves of a square rotates the bits of its elements'
+// places by one: after log2(width) times, row and column have changed places.
+inline void exchange(F32 (&square)[F32::width]) {
+    constexpr int half = F32::width / 2;
+    F32 other[F32::width];
+#pragma GCC unroll 4
+    for (int places = 1; places < F32::width; places *= 2) {
+#pragma GCC unroll 16
         for (int i = 0; i < half; ++i) {
-            out[2 * i] = in[i];
-            out[2 * i + 1] = in[half + i];
+            interleave(square[i], square[half + i], other[2 * i], other[2 * i + 1]);
         }
-    };
-    shuffle(one, other);
-    shuffle(other, one);
-    shuffle(one, other);
-    shuffle(other, one);
-    __builtin_memcpy(to, one, sizeof one);
+#pragma GCC unroll 16
+        for (int i = 0; i < F32::width; ++i) square[i] = other[i];
+    }
+}
+
+void transpose(const void* from, void* to) noexcept {
+    const float* in = static_cast<const float*>(from);
+    float* out = static_cast<float*>(to);
+    for (int row = 0; row < panel_rows; row += F32::width) {
+        for (int col = 0; col < panel_rows; col += F32::width) {
+            F32 square[F32::width];
+            for (int i = 0; i < F32::width; ++i) {
+                square[i] = F32::load(in + (row + i) * panel_rows + col);
+            }
+            exchange(square);
+            for (int i = 0; i < F32::width; ++i) {
+                square[i].store(out + (col + i) * panel_rows + row);
+            }
+        }
+    }
+}
+
+void pack_floats(const void* const* rows, const float* factors, std::int64_t dim,
+                 float* panel) noexcept {
+    const std::int64_t whole = dim / F32::width * F32::width;
+    for (std::int64_t k = 0; k < whole; k += F32::width) {
+        for (int row = 0; row < panel_rows; row += F32::width) {
+            F32 square[F32::width];
+            for (int i = 0; i < F32::width; ++i) {
+                square[i] = mul(F32::load(static_cast<const float*>(rows[row + i]) + k),
+                                F32::broadcast(factors + row + i));
+            }
+            exchange(square);
+            for (int i = 0; i < F32::width; ++i) {
+                square[i].store(panel + (k + i) * panel_rows + row);
+            }
+        }
+    }
+    for (std::int64_t k = whole; k < dim; ++k) {
+        for (int row = 0; row < panel_rows; ++row) {
+            float value;
+            __builtin_memcpy(&value, static_cast<const float*>(rows[row]) + k, sizeof value);
+            panel[k * panel_rows + row] = value * factors[row];
+        }
+    }
 }
 
 // Of F32::width scores: g.
@@ -649,6 +688,7 @@ constexpr KernelSet make_kernel_set(const char* name, const Scorer& fine, const 
             exact_sums_float32<true>,
             encode,
             transpose,
+            pack_floats,
             sift,
             tally};
 }

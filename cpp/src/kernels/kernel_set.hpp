@@ -194,6 +194,9 @@ struct KernelSet {
 
     // A block of the packing from row side to column side, and back.
     void (*transpose)(const void* from, void* to) noexcept;
+    // A panel of sixteen rows of float32 as they lie, each times its factor.
+    void (*pack_floats)(const void* const* rows, const float* factors, std::int64_t dim,
+                        float* panel) noexcept;
 
     // Both read `scores` and `bias` in whole registers, and write their lists so: up to
     // max_register elements beyond the end; count <= longest_part.

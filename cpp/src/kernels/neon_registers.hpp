@@ -55,6 +55,10 @@ inline F32 fma(F32 a, F32 b, F32 c) { return {vfmaq_f32(c.v, a.v, b.v)}; }
 inline F32 add(F32 a, F32 b) { return {vaddq_f32(a.v, b.v)}; }
 inline F32 mul(F32 a, F32 b) { return {vmulq_f32(a.v, b.v)}; }
 inline F32 sub(F32 a, F32 b) { return {vsubq_f32(a.v, b.v)}; }
+inline void interleave(F32 a, F32 b, F32& first, F32& second) {
+    first = {vzip1q_f32(a.v, b.v)};
+    second = {vzip2q_f32(a.v, b.v)};
+}
 inline float largest(F32 a) { return vmaxvq_f32(a.v); }
 inline std::uint64_t lane_bits(uint32x4_t mask) {
     const uint32x4_t weights = {1, 2, 4, 8};

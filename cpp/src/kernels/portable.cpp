@@ -29,7 +29,7 @@ struct I32 {
 struct F32 {
     static constexpr int width = 4;
     typedef float Vector __attribute__((vector_size(16)));
-    typedef float Unaligned __attribute__((vector_size(16), aligned(4), may_alias));
+    typedef float Unaligned __attribute__((vector_size(16), aligned(1), may_alias));
     Vector v;
     static F32 zero() { return {Vector{}}; }
     static F32 load(const float* p) { return {*reinterpret_cast<const Unaligned*>(p)}; }
@@ -64,6 +64,10 @@ inline F32 fma(F32 a, F32 b, F32 c) { return {a.v * b.v + c.v}; }
 inline F32 add(F32 a, F32 b) { return {a.v + b.v}; }
 inline F32 mul(F32 a, F32 b) { return {a.v * b.v}; }
 inline F32 sub(F32 a, F32 b) { return {a.v - b.v}; }
+inline void interleave(F32 a, F32 b, F32& first, F32& second) {
+    first = {F32::Vector{a.v[0], b.v[0], a.v[1], b.v[1]}};
+    second = {F32::Vector{a.v[2], b.v[2], a.v[3], b.v[3]}};
+}
 inline float largest(F32 a) {
     float most = a.v[0];
     for (int i = 1; i < 4; ++i) most = a.v[i] > most ? a.v[i] : most;
