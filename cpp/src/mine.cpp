@@ -452,13 +452,14 @@ void BlockMiner::State::fill(Team& team, Join& whole, Mined& mined) {
         }
         const std::int64_t left = selection->triplets() - listed;
         const std::int64_t taken = std::min(left, options.max_triplets - mined.count);
-        if (left > 0 && taken == 0) return;
         selection->list(team, {listed, listed + taken}, mined);
         listed += taken;
         mined.count += taken;
+        // Those without a triplet belong to the block before, wherever a batch ends.
         const std::int64_t within = selection->anchors_within(listed);
         selection->report({reported, within}, mined.report);
         reported = within;
+        if (left > 0 && taken == 0) return;
         if (taken == left) selection.reset();
     }
 }

@@ -25,7 +25,7 @@ std::int64_t round_up(std::int64_t value, std::int64_t step) {
     return (value + step - 1) / step * step;
 }
 
-bool in_two_bytes(Format format) {
+bool of_bfloat16(Format format) {
     return format == Format::bfloat16 || format == Format::bfloat16_pair;
 }
 
@@ -46,7 +46,7 @@ struct Operand::Scratch {
         : exact(static_cast<std::size_t>(padded(dim))),
           rounded(static_cast<std::size_t>(padded(dim))),
           weighted(static_cast<std::size_t>(padded(dim))),
-          floats(static_cast<std::size_t>(in_two_bytes(format) ? panel_rows * depth : 0)),
+          floats(static_cast<std::size_t>(of_bfloat16(format) ? panel_rows * depth : 0)),
           low(static_cast<std::size_t>(format == Format::bfloat16_pair ? panel_rows * depth : 0)),
           codes(static_cast<std::size_t>(format == Format::int8 ? panel_rows * depth : 0)) {}
     std::vector<double> exact, rounded;  // u and q
@@ -191,7 +191,7 @@ void Operand::pack_panel(std::int64_t first, Scratch& scratch, std::byte* panel,
     }
     switch (scorer_.format) {
         case Format::float32:
-            break;  // see pack_floats
+            break;  // is for pack_floats
         case Format::int8: {
             const int offset = scorer_.offset;  // no byte written could be a part of it
             for (std::int64_t k = 0; k < depth_; k += 64, panel += packing_block) {
@@ -234,20 +234,22 @@ void Operand::round_row(std::int64_t lane, double factor, Scratch& scratch) cons
     const std::int64_t dim = dataset_.dim();
     double* exact = scratch.exact.data();
     double* rounded = scratch.rounded.data();
-    float* floats = scratch.floats.data() + lane * depth_;
     scratch.low_norm2 = 0.0;
     scratch.scale = 1.0f;
     switch (scorer_.format) {
         case Format::float32:
-            return;  // see pack_floats
-        case Format::bfloat16:
+            return;  // is for pack_floats
+        case Format::bfloat16: {
+            float* floats = scratch.floats.data() + lane * depth_;
             for (std::int64_t k = 0; k < dim; ++k) exact[k] *= factor;
             for (std::int64_t k = 0; k < dim; ++k) {
                 floats[k] = round_to_bfloat16(static_cast<float>(exact[k]));
                 rounded[k] = static_cast<double>(floats[k]);
             }
             break;
+        }
         case Format::bfloat16_pair: {
+            float* floats = scratch.floats.data() + lane * depth_;
             float* low = scratch.low.data() + lane * depth_;
             for (std::int64_t k = 0; k < dim; ++k) exact[k] *= factor;
             for (std::int64_t k = 0; k < dim; ++k) {

@@ -6,8 +6,6 @@
 namespace tripletmine {
 namespace {
 
-// A block of rows stays in the second-level cache.
-constexpr std::int64_t block_cache = 1024 * 1024;
 constexpr std::int64_t most_shared_rows = 256;
 constexpr double multiply_adds_per_task = 1e9;  // some milliseconds
 

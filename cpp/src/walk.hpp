@@ -76,6 +76,9 @@ struct WalkPlan {
     std::int64_t chunk_stride() const { return cols_per_chunk + max_register; }
 };
 
+// A block of rows stays in the second-level cache.
+inline constexpr std::int64_t block_cache = 1024 * 1024;
+
 // The rows of a task that has them to itself, at most.
 inline constexpr std::int64_t most_own_rows = 128;
 

@@ -5,6 +5,7 @@
 #include <iterator>
 #include <limits>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "tripletmine/tripletmine.hpp"
@@ -34,14 +35,12 @@ struct Choice {
         choice.candidates.resize(static_cast<std::size_t>(runs * each));
         return choice;
     }
-    static Choice with_rooms(const std::vector<std::int64_t>& rooms) {
+    static Choice with_rooms(std::vector<std::int64_t> rooms) {
         Choice choice;
-        std::int64_t end = 0;
-        for (const std::int64_t room : rooms) {
-            choice.begins.push_back(end);
-            end += room;
-        }
         choice.counts.resize(rooms.size());
+        std::int64_t end = 0;
+        for (std::int64_t& room : rooms) room = std::exchange(end, end + room);
+        choice.begins = std::move(rooms);
         choice.candidates.resize(static_cast<std::size_t>(end));
         return choice;
     }
