@@ -45,7 +45,10 @@ std::shared_ptr<const Dataset> measured(
 template <Sign sign>
 RowSweep::Question question_of(Relation relation, Ranked<sign>& selector) {
     return {relation, sign, selector.most(),
-            [&](std::int64_t row, const Candidate& candidate) { selector.offer(row, candidate); }};
+            [&](std::int64_t row, std::span<const Candidate> candidates) {
+                for (const Candidate& one : candidates) selector.offer(row, one);
+                return selector.floor(row);
+            }};
 }
 
 }  // namespace

@@ -202,7 +202,7 @@ void Operand::pack_panel(std::int64_t first, Scratch& scratch, std::byte* panel,
                         block[lane * 64 + i] = static_cast<std::byte>(codes[i] + offset);
                     }
                 }
-                kernels_.transpose(block, panel);
+                kernels_.transpose(block, panel_rows, panel, panel_rows);
             }
             break;
         }
@@ -221,7 +221,7 @@ void Operand::pack_panel(std::int64_t first, Scratch& scratch, std::byte* panel,
                             std::memcpy(block + lane * 64 + i * 2, &bits, sizeof bits);
                         }
                     }
-                    kernels_.transpose(block, panel);
+                    kernels_.transpose(block, panel_rows, panel, panel_rows);
                     panel += packing_block;
                 }
             }
@@ -376,7 +376,7 @@ void Operand::row_side(std::int64_t first, std::int64_t count, RowSide& side) co
         std::int32_t* start = side.start.data() + row * (scorer_.short_sums ? blocks() : 1);
         std::fill(start, start + panel_rows, 0);
         for (std::int64_t at = 0; at < panel_bytes(); at += packing_block, to += packing_block) {
-            kernels_.transpose(from + at, to);
+            kernels_.transpose(from + at, panel_rows, to, panel_rows);
             if (scorer_.offset != 0) take_offset(to, start);
             if (scorer_.short_sums) start += panel_rows;
         }

@@ -20,6 +20,20 @@ Relation relation_of(std::span<const RowSweep::Question> questions) {
 
 }  // namespace
 
+// The best `count` contenders to the front, in any order.
+void RowSweep::bring_forward(std::span<Contender> contenders, std::size_t count) {
+    if (count == 1) {
+        std::size_t best = 0;
+        for (std::size_t i = 1; i < contenders.size(); ++i) {
+            best = contenders[i].upper > contenders[best].upper ? i : best;
+        }
+        std::swap(contenders[0], contenders[best]);
+    } else if (count < contenders.size()) {
+        std::nth_element(contenders.begin(), contenders.begin() + count, contenders.end(),
+                         [](const Contender& a, const Contender& b) { return a.upper > b.upper; });
+    }
+}
+
 RowSweep::RowSweep(Team& team, const KernelSet& kernels, Pack pack, const FilterPlan& plan,
                    std::span<const Question> questions)
     : team_(team),
@@ -27,10 +41,14 @@ RowSweep::RowSweep(Team& team, const KernelSet& kernels, Pack pack, const Filter
       pack_(std::move(pack)),
       plan_(plan),
       questions_(questions),
-      pairing_(pack_(plan[0].precision).both_ways()),
-      walk_(team, pairing_, relation_of(questions),
-            plan_blocks(pairing_, pairing_.col_operand->padded_size(), team.size())),
+      pairing_(pack_(plan[0].precision)),
+      once_(pairing_.symmetric && relation_of(questions) == Relation::any &&
+            pairing_.cols->dim() >= kernels.copy_pays_from),
+      walk_(team, pairing_.both_ways(), relation_of(questions),
+            once_ ? plan_matrix(pairing_, team.size())
+                  : plan_blocks(pairing_, pairing_.col_operand->padded_size(), team.size())),
       workers_(static_cast<std::size_t>(team.size())) {
+    pairing_ = pairing_.both_ways();
     walk_.announce();
     if (pairing_.rows->labelled()) classes_ = pairing_.cols->classes_of(*pairing_.rows);
 }
@@ -38,10 +56,17 @@ RowSweep::RowSweep(Team& team, const KernelSet& kernels, Pack pack, const Filter
 std::int64_t RowSweep::run() {
     std::vector<std::size_t> blocks(walk_.tasks().size());
     std::iota(blocks.begin(), blocks.end(), std::size_t{0});
+    if (once_) {
+        matrix_ = walk_.matrix();
+        team_.for_each(std::ssize(blocks), [&](std::int64_t block, int id) {
+            walk_.score_once(walk_.tasks()[block], id, workers_[id].walk, kernels_, *matrix_);
+        });
+    }
     for (auto stage = plan_.begin();;) {
         const bool last = stage + 1 == plan_.end();
         blocks = settle(blocks, last);
         if (blocks.empty()) break;
+        matrix_.reset();
         pairing_ = pack_((++stage)->precision).both_ways();
         walk_.score_with(pairing_);
     }
@@ -69,7 +94,7 @@ std::vector<std::size_t> RowSweep::settle(const std::vector<std::size_t>& blocks
         const Walk::Task& task = walk_.tasks()[blocks[at]];
         Worker& worker = workers_[static_cast<std::size_t>(id)];
         contend(task, id, worker);
-        if (!last && too_many(task, worker.contenders)) {
+        if (!last && too_many(task, worker.contenders.size())) {
             open[at] = 1;
         } else {
             decide(worker);
@@ -93,42 +118,48 @@ void RowSweep::contend(const Walk::Task& task, int id, Worker& worker) {
                                      [](const Question& question) { return question.k > 1; });
     worker.best.assign(several ? entries * contended_hands : 0, -infinite);
     worker.contenders.clear();
+    worker.contests.clear();
     const auto entry_of = [&](std::int64_t row, std::size_t question) {
         return static_cast<std::size_t>(row - task.row_begin) * questions_.size() + question;
     };
-    walk_.run_rows(
-        task, id, worker.walk, [&](std::int64_t row, const Interval& run, const float* scores) {
-            for (std::size_t q = 0; q < questions_.size(); ++q) {
-                const auto [part, gap] = part_of(questions_[q], row, run);
-                if (part.size() == 0) continue;
-                const Sign sign = questions_[q].sign;
-                const std::size_t entry = entry_of(row, q);
-                float* best = several ? worker.best.data() + entry * contended_hands : nullptr;
-                float* bias = (sign == Sign::nearest ? worker.near_bias : worker.far_bias).data();
-                TileSide side = pairing_.col_operand->side(sign, part.begin, nullptr, nullptr);
-                side.bias = bias + part.begin;
-                std::fill(bias + gap.begin, bias + gap.end, infinite);
-                const int found = pairing_.scorer().contend(
-                    scores + part.begin - run.begin,
-                    pairing_.row_operand->side(sign, row, nullptr, nullptr), side, sign,
-                    static_cast<int>(part.size()), static_cast<int>(questions_[q].k), best,
-                    worker.uppers.data(), worker.floors[entry], worker.places.data());
-                for (std::int64_t c = gap.begin; c < gap.end; ++c) {
-                    bias[c] = pairing_.col_operand->bias(sign)[c];
-                }
-                for (int i = 0; i < found; ++i) {
-                    const float upper = worker.uppers[static_cast<std::size_t>(worker.places[i])];
-                    if (upper == -infinite) continue;  // left out
-                    const std::int64_t col = part.begin + worker.places[i];
-                    worker.contenders.push_back({static_cast<std::uint32_t>(row),
-                                                 static_cast<std::uint32_t>(col),
-                                                 static_cast<std::uint32_t>(q), upper});
-                }
+    const auto visit = [&](std::int64_t row, const Interval& run, const float* scores) {
+        for (std::size_t q = 0; q < questions_.size(); ++q) {
+            const auto [part, gap] = part_of(questions_[q], row, run);
+            if (part.size() == 0) continue;
+            const Sign sign = questions_[q].sign;
+            const std::size_t entry = entry_of(row, q);
+            float* best = several ? worker.best.data() + entry * contended_hands : nullptr;
+            float* bias = (sign == Sign::nearest ? worker.near_bias : worker.far_bias).data();
+            TileSide side = pairing_.col_operand->side(sign, part.begin, nullptr, nullptr);
+            side.bias = bias + part.begin;
+            std::fill(bias + gap.begin, bias + gap.end, infinite);
+            const int found = pairing_.scorer().contend(
+                scores + part.begin - run.begin,
+                pairing_.row_operand->side(sign, row, nullptr, nullptr), side, sign,
+                static_cast<int>(part.size()), static_cast<int>(questions_[q].k), best,
+                worker.uppers.data(), worker.floors[entry], worker.places.data());
+            for (std::int64_t c = gap.begin; c < gap.end; ++c) {
+                bias[c] = pairing_.col_operand->bias(sign)[c];
             }
-        });
-    std::erase_if(worker.contenders, [&](const Contender& contender) {
-        return contender.upper < worker.floors[entry_of(contender.row, contender.question)];
-    });
+            const std::size_t begin = worker.contenders.size();
+            for (int i = 0; i < found; ++i) {
+                const std::int32_t place = worker.places[static_cast<std::size_t>(i)];
+                const float upper = worker.uppers[static_cast<std::size_t>(place)];
+                if (upper == -infinite) continue;  // left out
+                worker.contenders.push_back({static_cast<std::int32_t>(part.begin) + place, upper});
+            }
+            const std::size_t end = worker.contenders.size();
+            if (begin == end) continue;
+            worker.contests.push_back(
+                {row, static_cast<std::uint32_t>(q), -infinite, begin, end, 0});
+        }
+    };
+    if (matrix_) {
+        walk_.visit_rows(task, {0, pairing_.cols->size()}, id, matrix_->at(task.row_begin, 0),
+                         matrix_->stride, visit);
+    } else {
+        walk_.run_rows(task, id, worker.walk, visit);
+    }
 }
 
 // What a question is about in a run of columns; never the row itself.
@@ -157,29 +188,64 @@ Interval RowSweep::self_among(std::int64_t row, const Interval& cols) const {
 }
 
 // Whether closer scores are cheaper than what these leave to do.
-bool RowSweep::too_many(const Walk::Task& task, const Contenders& contenders) const {
+bool RowSweep::too_many(const Walk::Task& task, std::size_t contenders) const {
     constexpr std::int64_t many = 32;  // doubts for each row and question
     std::int64_t accepted = 0;
     for (const Question& question : questions_) accepted += many + question.k;
-    return static_cast<std::int64_t>(contenders.size()) >
-           accepted * (task.row_end - task.row_begin);
+    return static_cast<std::int64_t>(contenders) > accepted * (task.row_end - task.row_begin);
 }
 
+// In passes over all contests, so that no row waits for what the row before needs: the k best of
+// each first; what these are, the others have to reach.
 void RowSweep::decide(Worker& worker) const {
+    for (Contest& contest : worker.contests) {
+        const std::span<Contender> all(worker.contenders.data() + contest.begin,
+                                       contest.end - contest.begin);
+        contest.now =
+            std::min(all.size(), static_cast<std::size_t>(questions_[contest.question].k));
+        bring_forward(all, contest.now);
+    }
+    decide_next(worker);
+    for (Contest& contest : worker.contests) {
+        Contender* const left = worker.contenders.data() + contest.begin;
+        Contender* to = left;
+        for (const Contender& one : std::span(left, contest.end - contest.begin)) {
+            *to = one;
+            to += one.upper >= contest.floor ? 1 : 0;
+        }
+        contest.now = static_cast<std::size_t>(to - left);
+    }
+    std::erase_if(worker.contests, [](const Contest& contest) { return contest.now == 0; });
+    decide_next(worker);
+}
+
+// The candidates of every contest that are to be decided now.
+void RowSweep::decide_next(Worker& worker) const {
     if (!worker.distance) {
         worker.distance.emplace(*pairing_.rows, *pairing_.cols, kernels_, pairing_.metric);
     }
-    const Contenders& contenders = worker.contenders;
-    for (auto at = contenders.begin(), end = at; at != contenders.end(); at = end) {
-        const std::int64_t row = at->row;
-        worker.cols.clear();
-        for (; end != contenders.end() && end->row == row; ++end) worker.cols.push_back(end->col);
-        worker.distances.resize(worker.cols.size());
-        worker.distance->many(row, worker.cols, worker.distances.data());
-        for (std::size_t i = 0; i < worker.cols.size(); ++i, ++at) {
-            questions_[at->question].offer(
-                row, {worker.distances[i], pairing_.cols->row(worker.cols[i])});
+    worker.cols.clear();
+    worker.distances.clear();
+    for (auto at = worker.contests.begin(), end = at; at != worker.contests.end(); at = end) {
+        const std::size_t before = worker.cols.size();
+        for (; end != worker.contests.end() && end->row == at->row; ++end) {
+            for (std::size_t i = 0; i < end->now; ++i) {
+                worker.cols.push_back(worker.contenders[end->begin + i].col);
+            }
         }
+        worker.distances.resize(worker.cols.size());
+        worker.distance->many(at->row, std::span(worker.cols).subspan(before),
+                              worker.distances.data() + before);
+    }
+    std::size_t next = 0;
+    for (Contest& contest : worker.contests) {
+        worker.candidates.clear();
+        for (std::size_t end = next + contest.now; next < end; ++next) {
+            worker.candidates.push_back(
+                {worker.distances[next], pairing_.cols->row(worker.cols[next])});
+        }
+        contest.floor = questions_[contest.question].offer(contest.row, worker.candidates);
+        contest.begin += contest.now;
     }
 }
 

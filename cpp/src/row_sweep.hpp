@@ -3,11 +3,13 @@
 //
 //   for each block of rows
 //     contend     all scores of a row → what k of them surely reach, and the few that may too
-//     decide      canonical distances → selectors (where too many contend: closer scores first)
+//     decide      canonical distances → selectors, from the best on until the others cannot win
+//                 (where too many contend: closer scores first)
 //
 // For the first few candidates of every row and no other question; but questions may be put
-// together, and share the scores. No floors to keep, nothing locked. The price is that a self-join
-// scores each unordered pair twice.
+// together, and share the scores. No floors to keep, nothing locked. In a self-join all scores are
+// made before any is looked at, so that a pair needs one for both of its rows, where that is
+// quicker.
 #pragma once
 
 #include <cstdint>
@@ -27,12 +29,13 @@ namespace tripletmine {
 
 class RowSweep {
 public:
-    // How many candidates of a row are wanted, and who takes those that may be among them.
+    // How many candidates of a row are wanted, and who takes those that may be among them: the
+    // answer is the row's floor, below which upper bounds need no longer be offered.
     struct Question {
         Relation relation;
         Sign sign;
         std::int64_t k;
-        std::function<void(std::int64_t row, const Candidate& candidate)> offer;
+        std::function<float(std::int64_t row, std::span<const Candidate> candidates)> offer;
     };
     using Pack = std::function<Pairing(Precision)>;
 
@@ -51,11 +54,17 @@ public:
 
 private:
     struct Contender {
-        std::uint32_t row, col;  // positions
-        std::uint32_t question;
+        std::int32_t col;  // position
         float upper;
     };
-    using Contenders = std::vector<Contender>;  // row by row
+    // Those of one row and question that are still to be decided.
+    struct Contest {
+        std::int64_t row;
+        std::uint32_t question;
+        float floor;
+        std::size_t begin, end;  // of the worker's contenders
+        std::size_t now;         // how many, the first ones, are decided next
+    };
 
     struct Worker {
         Walk::Scratch walk;
@@ -64,10 +73,12 @@ private:
         std::vector<std::int32_t> places;
         // Of the columns: infinite where one is left out.
         std::vector<float> near_bias, far_bias;
-        Contenders contenders;
+        std::vector<Contender> contenders;
+        std::vector<Contest> contests;  // row by row
         std::optional<ExactDistance> distance;
         std::vector<std::int64_t> cols;
         std::vector<double> distances;
+        std::vector<Candidate> candidates;
     };
 
     // A part of a row's columns, without some of them.
@@ -79,8 +90,10 @@ private:
     void contend(const Walk::Task& task, int id, Worker& worker);
     Part part_of(const Question& question, std::int64_t row, const Interval& cols) const;
     Interval self_among(std::int64_t row, const Interval& cols) const;
-    bool too_many(const Walk::Task& task, const Contenders& contenders) const;
+    bool too_many(const Walk::Task& task, std::size_t contenders) const;
     void decide(Worker& worker) const;
+    void decide_next(Worker& worker) const;
+    static void bring_forward(std::span<Contender> contenders, std::size_t count);
 
     Team& team_;
     const KernelSet& kernels_;
@@ -88,7 +101,9 @@ private:
     const FilterPlan plan_;
     const std::span<const Question> questions_;
     Pairing pairing_;
+    const bool once_;  // whether each pair of a self-join is scored once, at first
     Walk walk_;
+    std::optional<Walk::Matrix> matrix_;
     std::vector<Interval> classes_;  // of each row: the columns that share its label
     std::vector<Worker> workers_;
 };

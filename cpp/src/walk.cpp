@@ -9,6 +9,10 @@ namespace {
 constexpr std::int64_t most_shared_rows = 256;
 constexpr double multiply_adds_per_task = 1e9;  // some milliseconds
 
+std::int64_t round_up(std::int64_t value, std::int64_t step) {
+    return (value + step - 1) / step * step;
+}
+
 // Small inputs: enough blocks for every thread to find work.
 std::int64_t rows_per_block(const Pairing& pairing, std::int64_t most, int threads) {
     const Operand& operand = *pairing.row_operand;
@@ -40,6 +44,15 @@ WalkPlan plan_blocks(const Pairing& pairing, std::int64_t cols_at_once, int thre
         rows = std::clamp(row_bytes / (2 * bytes_of_score), rows / 2, rows);
     }
     return {rows_per_block(pairing, rows, threads), cols, chunk};
+}
+
+WalkPlan plan_matrix(const Pairing& pairing, int threads) {
+    WalkPlan plan = plan_blocks(pairing, pairing.col_operand->padded_size(), threads);
+    // Blocks are to begin where tiles do, on both sides.
+    const std::int64_t step =
+        std::lcm<std::int64_t>(max_tile_rows, pairing.row_operand->scorer().tile_cols);
+    plan.rows_per_block = round_up(plan.rows_per_block, step);
+    return plan;
 }
 
 Walk::Walk(Team& team, const Pairing& pairing, Relation relation, const WalkPlan& plan)
@@ -75,6 +88,52 @@ void Walk::score(const RowSide& rows, std::int64_t row, const std::byte* cols, s
         pairing_.col_operand->share_of_strip(col + scorer.tile_cols, row / scorer.tile_rows, k);
     scorer.score(from + skipped, cols + skipped, operand.panel_bytes(), depth,
                  operand.start(rows, row, k), k > 0, soon, scores, stride);
+}
+
+// The scores of a task's rows with these columns, from the edge of a tile on.
+void Walk::score_rows(const Task& task, const Interval& cols, int worker, Scratch& scratch,
+                      float* scores, std::int64_t stride) {
+    const Scorer& scorer = pairing_.scorer();
+    const ScoringThread scoring(scorer);
+    const std::int64_t depth = pairing_.row_operand->depth(), step = scorer.longest_depth;
+    const std::int64_t rows = task.row_end - task.row_begin;
+    for (std::int64_t c = cols.begin; c < cols.end; c += scorer.tile_cols) {
+        team_.poll(worker);
+        const std::byte* panels = pairing_.col_operand->col_side(c, scorer.tile_cols, scratch.cols);
+        for (std::int64_t k = 0; k < depth; k += step) {
+            for (std::int64_t row = 0; row < rows; row += scorer.tile_rows) {
+                const std::int64_t parts = (depth + step - 1) / step * rows;
+                const std::int64_t part = k / step * rows + row;
+                pairing_.col_operand->fetch_ahead(c + scorer.tile_cols, part,
+                                                  part + scorer.tile_rows, parts);
+                score(scratch.rows, row, panels, c, k, scores + row * stride + c - cols.begin,
+                      stride);
+            }
+        }
+    }
+}
+
+Walk::Matrix Walk::matrix() const {
+    const std::int64_t rows = pairing_.rows->size();
+    const std::int64_t cols = round_up(rows, pairing_.scorer().tile_cols);
+    const std::int64_t stride = cols + max_register;
+    return {Buffer<float>(round_up(rows, max_tile_rows) * stride + max_register), stride};
+}
+
+void Walk::score_once(const Task& task, int worker, Scratch& scratch, const KernelSet& kernels,
+                      const Matrix& matrix) {
+    const std::int64_t size = pairing_.rows->size();
+    pairing_.row_operand->row_side(task.row_begin, plan_.rows_per_block, scratch.rows);
+    for (std::int64_t begin = task.row_begin; begin < size; begin += tile_granule) {
+        const Interval cols{begin, std::min(size, begin + tile_granule)};
+        score_rows(task, cols, worker, scratch, matrix.at(task.row_begin, begin), matrix.stride);
+        for (std::int64_t c = std::max(begin, task.row_end); c < cols.end; c += panel_rows) {
+            for (std::int64_t r = task.row_begin; r < task.row_end; r += panel_rows) {
+                kernels.transpose(matrix.at(r, c), matrix.stride, matrix.at(c, r), matrix.stride);
+            }
+        }
+    }
+    team_.advance(static_cast<double>((task.row_end - task.row_begin) * size));
 }
 
 void Walk::plan_tasks() {

@@ -86,6 +86,8 @@ inline constexpr std::int64_t most_own_rows = 128;
 WalkPlan plan_shared(const Pairing& pairing, int threads);
 // `cols_at_once`: how many scores of a row are best visited together.
 WalkPlan plan_blocks(const Pairing& pairing, std::int64_t cols_at_once, int threads);
+// The same for Walk::score_once.
+WalkPlan plan_matrix(const Pairing& pairing, int threads);
 
 class Walk {
 public:
@@ -129,6 +131,27 @@ public:
     template <typename Visit>
     void run_rows(const Task& task, int worker, Scratch& scratch, Visit visit);
 
+    // The same for scores that are there, and lie `stride` apart from row to row; the first is that
+    // of the task's first row and of the first of these columns.
+    template <typename Visit>
+    void visit_rows(const Task& task, const Interval& cols, int worker, const float* scores,
+                    std::int64_t stride, Visit visit);
+
+    // All scores of a self-join of few rows, which is walked both ways: the rows lie `stride`
+    // apart.
+    struct Matrix {
+        Buffer<float> scores;
+        std::int64_t stride;
+        float* at(std::int64_t row, std::int64_t col) const {
+            return scores.data() + row * stride + col;
+        }
+    };
+    Matrix matrix() const;
+    // A task's part of it: its rows with each other; and with those of later tasks, for whose rows
+    // the same scores are those with its own. After all tasks the matrix is filled.
+    void score_once(const Task& task, int worker, Scratch& scratch, const KernelSet& kernels,
+                    const Matrix& matrix);
+
     // The columns of a strip with which the row may be paired, as bits.
     std::uint64_t allowed(std::int64_t row, const Strip& strip) const;
 
@@ -138,6 +161,8 @@ private:
     void each_of_group(std::int64_t row, const Interval& cols, Visit visit) const;
     void score(const RowSide& rows, std::int64_t row, const std::byte* cols, std::int64_t col,
                std::int64_t k, float* scores, std::int64_t stride) const;
+    void score_rows(const Task& task, const Interval& cols, int worker, Scratch& scratch,
+                    float* scores, std::int64_t stride);
     template <typename Visit>
     void visit_allowed(std::int64_t row, const Interval& cols, Visit visit) const;
     void plan_tasks();
@@ -207,8 +232,6 @@ void Walk::run(const Task& task, int worker, Scratch& scratch, Begin begin, Visi
 
 template <typename Visit>
 void Walk::run_rows(const Task& task, int worker, Scratch& scratch, Visit visit) {
-    const Scorer& scorer = pairing_.scorer();
-    const std::int64_t depth = pairing_.row_operand->depth(), step = scorer.longest_depth;
     const std::int64_t rows = task.row_end - task.row_begin, stride = plan_.chunk_stride();
     if (scratch.scores.empty()) {
         scratch.scores = Buffer<float>(plan_.rows_per_block * stride);
@@ -220,32 +243,20 @@ void Walk::run_rows(const Task& task, int worker, Scratch& scratch, Visit visit)
     pairing_.row_operand->row_side(task.row_begin, plan_.rows_per_block, scratch.rows);
     for (std::int64_t begin = task.col_begin; begin < task.col_end; begin += plan_.cols_per_chunk) {
         const Interval chunk{begin, std::min(task.col_end, begin + plan_.cols_per_chunk)};
-        {
-            const ScoringThread scoring(scorer);
-            for (std::int64_t c = chunk.begin; c < chunk.end; c += scorer.tile_cols) {
-                team_.poll(worker);
-                const std::byte* cols =
-                    pairing_.col_operand->col_side(c, scorer.tile_cols, scratch.cols);
-                for (std::int64_t k = 0; k < depth; k += step) {
-                    for (std::int64_t row = 0; row < rows; row += scorer.tile_rows) {
-                        const std::int64_t parts = (depth + step - 1) / step * rows;
-                        const std::int64_t part = k / step * rows + row;
-                        pairing_.col_operand->fetch_ahead(c + scorer.tile_cols, part,
-                                                          part + scorer.tile_rows, parts);
-                        score(scratch.rows, row, cols, c, k,
-                              scratch.scores.data() + row * stride + c - chunk.begin, stride);
-                    }
-                }
-            }
-        }
-        for (std::int64_t row = 0; row < rows; ++row) {
-            const float* scores = scratch.scores.data() + row * stride;
-            visit_allowed(task.row_begin + row, chunk, [&](const Interval& cols) {
-                visit(task.row_begin + row, cols, scores + cols.begin - chunk.begin);
-            });
-            if (row % 8 == 0) team_.poll(worker);
-        }
+        score_rows(task, chunk, worker, scratch, scratch.scores.data(), stride);
+        visit_rows(task, chunk, worker, scratch.scores.data(), stride, visit);
         team_.advance(static_cast<double>(rows * chunk.size()));
+    }
+}
+
+template <typename Visit>
+void Walk::visit_rows(const Task& task, const Interval& cols, int worker, const float* scores,
+                      std::int64_t stride, Visit visit) {
+    for (std::int64_t row = task.row_begin; row < task.row_end; ++row, scores += stride) {
+        visit_allowed(row, cols, [&](const Interval& run) {
+            visit(row, run, scores + run.begin - cols.begin);
+        });
+        if (row % 8 == 0) team_.poll(worker);
     }
 }
 

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -232,16 +233,24 @@ void check_sift(Tally& tally, const KernelSet& kernels) {
 }
 
 void check_transpose(Tally& tally, const KernelSet& kernels) {
-    std::vector<std::uint32_t> words(packing_block / sizeof(std::uint32_t)), out(words.size());
-    for (std::uint32_t i = 0; i < words.size(); ++i) words[i] = i;
-    kernels.transpose(words.data(), out.data());
-    bool right = true;
-    for (std::uint32_t r = 0; r < panel_rows; ++r) {
-        for (std::uint32_t j = 0; j < panel_rows; ++j) {
-            right = right && out[j * panel_rows + r] == words[r * panel_rows + j];
+    constexpr int size = panel_rows;
+    for (const int from_stride : {size, size + 5}) {
+        for (const int to_stride : {size, size + 3}) {
+            constexpr std::int32_t untouched = -1;
+            std::vector<std::int32_t> words(static_cast<std::size_t>(size * from_stride));
+            std::iota(words.begin(), words.end(), 0);
+            std::vector<std::int32_t> out(static_cast<std::size_t>(size * to_stride), untouched);
+            kernels.transpose(words.data(), from_stride, out.data(), to_stride);
+            bool right = true;
+            for (int r = 0; r < size; ++r) {
+                for (int c = 0; c < to_stride; ++c) {
+                    const std::int32_t expected = c < size ? words[c * from_stride + r] : untouched;
+                    right = right && out[r * to_stride + c] == expected;
+                }
+            }
+            tally.check(right, "transpose");
         }
     }
-    tally.check(right, "transpose");
 }
 
 // Rows at odd addresses, whose memory ends where they end.

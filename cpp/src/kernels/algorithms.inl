@@ -505,18 +505,19 @@ inline void exchange(F32 (&square)[F32::width]) {
     }
 }
 
-void transpose(const void* from, void* to) noexcept {
+void transpose(const void* from, std::ptrdiff_t from_stride, void* to,
+               std::ptrdiff_t to_stride) noexcept {
     const float* in = static_cast<const float*>(from);
     float* out = static_cast<float*>(to);
     for (int row = 0; row < panel_rows; row += F32::width) {
         for (int col = 0; col < panel_rows; col += F32::width) {
             F32 square[F32::width];
             for (int i = 0; i < F32::width; ++i) {
-                square[i] = F32::load(in + (row + i) * panel_rows + col);
+                square[i] = F32::load(in + (row + i) * from_stride + col);
             }
             exchange(square);
             for (int i = 0; i < F32::width; ++i) {
-                square[i].store(out + (col + i) * panel_rows + row);
+                square[i].store(out + (col + i) * to_stride + row);
             }
         }
     }
@@ -669,13 +670,14 @@ int tally(const float* scores, const float* bias, int count, const SlotTable& ta
 }
 
 constexpr KernelSet make_kernel_set(const char* name, const Scorer& fine, const Scorer& coarse,
-                                    int coarse_pays_from, double coarse_saves,
+                                    int coarse_pays_from, int copy_pays_from, double coarse_saves,
                                     const Scorer& medium = {}, double medium_saves = 0.0) {
     return {name,
             fine,
             coarse,
             medium,
             coarse_pays_from,
+            copy_pays_from,
             coarse_saves,
             medium_saves,
             widen<2, widen8_float16>,

@@ -185,6 +185,6 @@ inline F64x8 widen8_bfloat16(const void* p) noexcept {
 
 extern const KernelSet kernel_set_avx2;
 constinit const KernelSet kernel_set_avx2 =
-    make_kernel_set("avx2", fine_scorer, coarse_scorer, 64, 0.0135);
+    make_kernel_set("avx2", fine_scorer, coarse_scorer, 64, 0, 0.0135);
 
 }  // namespace tripletmine

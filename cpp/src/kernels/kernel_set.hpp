@@ -160,8 +160,9 @@ struct KernelSet {
     const char* name;
     Scorer fine, coarse;
     Scorer medium;  // without a function to score with where the set has none
-    // From this many elements a row on, coarse scores are worth their packing.
-    int coarse_pays_from;
+    // From this many elements a row on, coarse scores are worth their packing; and from so many on
+    // it takes longer to score a pair twice than to copy its score (some 0.2 ns).
+    int coarse_pays_from, copy_pays_from;
     // How many nanoseconds an element the others save of fine scores, about, on one core, in the
     // kernel benchmark. Finer scores are better where the survivors of coarser ones cost more.
     double coarse_saves, medium_saves;
@@ -192,8 +193,10 @@ struct KernelSet {
     float (*encode)(double* row, double factor, std::int64_t dim, const Scorer& scorer,
                     double smallest, std::int8_t* codes, double& error2) noexcept;
 
-    // A block of the packing from row side to column side, and back.
-    void (*transpose)(const void* from, void* to) noexcept;
+    // Rows to columns: 16 by 16 words of four bytes, whose rows lie `stride` words apart. So a
+    // block of the packing goes from row side to column side, and back.
+    void (*transpose)(const void* from, std::ptrdiff_t from_stride, void* to,
+                      std::ptrdiff_t to_stride) noexcept;
     // A panel of sixteen rows of float32 as they lie, each times its factor.
     void (*pack_floats)(const void* const* rows, const float* factors, std::int64_t dim,
                         float* panel) noexcept;
