@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <optional>
 #include <vector>
 
 namespace tripletmine {
@@ -19,7 +20,7 @@ constexpr double unbounded = 1e30;
 
 // Rows whose largest element is smaller than this are coded as zero: their scale would not be a
 // normal float32.
-constexpr double smallest_coded = 0x1p-100;
+constexpr float smallest_coded = 0x1p-100f;
 
 std::int64_t round_up(std::int64_t value, std::int64_t step) {
     return (value + step - 1) / step * step;
@@ -46,17 +47,21 @@ struct Operand::Scratch {
         : exact(static_cast<std::size_t>(padded(dim))),
           rounded(static_cast<std::size_t>(padded(dim))),
           weighted(static_cast<std::size_t>(padded(dim))),
-          floats(static_cast<std::size_t>(of_bfloat16(format) ? panel_rows * depth : 0)),
+          floats(static_cast<std::size_t>(depth *
+                                          (of_bfloat16(format) ? panel_rows : coded_together))),
           low(static_cast<std::size_t>(format == Format::bfloat16_pair ? panel_rows * depth : 0)),
-          codes(static_cast<std::size_t>(format == Format::int8 ? panel_rows * depth : 0)) {}
+          codes(static_cast<std::size_t>(format == Format::int8 ? panel_rows * depth : 0)),
+          root_dim(std::sqrt(static_cast<double>(dim))) {}
     std::vector<double> exact, rounded;  // u and q
     std::vector<double> weighted;        // q times the roundings of its products
     double low_norm2 = 0.0;              // of the part whose products are left out of scores
-    double error2 = 0.0;                 // ‖u − q‖²
+    double error = 0.0;                  // ‖u − q‖
     float scale = 1.0f;
-    // Row by row; which of them depends on the format.
+    // Row by row; which of them depends on the format. Of codes, `floats` are rows on their way.
     std::vector<float> floats, low;
-    std::vector<std::int8_t> codes;
+    std::vector<std::uint8_t> codes;
+    double root_dim;
+    float scales[panel_rows], rests2[panel_rows];  // of codes
 };
 
 ScoreSpace score_space(Metric metric, double largest_norm2) {
@@ -106,16 +111,27 @@ Operand::Operand(Team& team, const Dataset& dataset, const KernelSet& kernels, c
         for (std::int64_t panel = task * panels_per_task; panel < end; ++panel) {
             std::byte* to = keep ? panels_.data() + panel * panel_bytes() : passing.data();
             const std::int64_t first = panel * panel_rows;
-            if (scorer.format != Format::float32) {
-                pack_panel(first, scratch, to,
-                           [&](std::int64_t position) { bound_row(position, scratch); });
-                continue;
-            }
-            pack_floats(first, to);
             const std::int64_t last = std::min(dataset.size(), first + panel_rows);
-            for (std::int64_t position = first; position < last; ++position) {
-                measure_floats(position, to, scratch);
-                bound_row(position, scratch);
+            switch (scorer.format) {
+                case Format::float32:
+                    pack_floats(first, to);
+                    for (std::int64_t position = first; position < last; ++position) {
+                        measure_floats(position, to, scratch);
+                        bound_row(position, scratch);
+                    }
+                    break;
+                case Format::int8:
+                    pack_codes(first, scratch, to);
+                    for (std::int64_t position = first; position < last; ++position) {
+                        measure_codes(position, scratch);
+                        bound_row(position, scratch);
+                    }
+                    break;
+                case Format::bfloat16:
+                case Format::bfloat16_pair:
+                    pack_bfloats(first, scratch, to,
+                                 [&](std::int64_t position) { bound_row(position, scratch); });
+                    break;
             }
         }
     });
@@ -128,25 +144,29 @@ double Operand::factor_of(std::int64_t position) const {
     return norm2 >= smallest_trusted_norm2 ? 1.0 / std::sqrt(norm2) : 0.0;
 }
 
-// Packs sixteen rows as float32: those that are float32, and whose factor is as good as any in
-// float32, straight from where they lie.
-void Operand::pack_floats(std::int64_t first, std::byte* panel) const {
-    const std::int64_t dim = dataset_.dim();
+// Sixteen rows as float32 and what they are to be multiplied by: as they lie, where they are
+// float32 and their factor is as good as any in float32; else a copy, which is multiplied already.
+struct Operand::Sources {
     const void* rows[panel_rows];
     float factors[panel_rows];
-    std::vector<float> converted;
+    std::vector<float> copies;
+};
+
+Operand::Sources Operand::sources(std::int64_t first) const {
+    Sources found;
+    const std::int64_t dim = dataset_.dim();
     std::vector<double> exact;
     for (std::int64_t lane = 0; lane < panel_rows; ++lane) {
         const std::int64_t position = first + lane;
         const double factor = position < dataset_.size() ? factor_of(position) : 0.0;
         const void* own = position < dataset_.size() ? dataset_.float32_row(position) : nullptr;
         if (own != nullptr && 0x1p-100 < factor && factor < 0x1p100) {
-            rows[lane] = own;
-            factors[lane] = static_cast<float>(factor);
+            found.rows[lane] = own;
+            found.factors[lane] = static_cast<float>(factor);
             continue;
         }
-        converted.resize(static_cast<std::size_t>(panel_rows * dim));
-        float* to = converted.data() + lane * dim;
+        found.copies.resize(static_cast<std::size_t>(panel_rows * dim));
+        float* to = found.copies.data() + lane * dim;
         if (position < dataset_.size()) {
             exact.resize(static_cast<std::size_t>(padded(dim)));
             dataset_.widen(position, exact.data());
@@ -154,10 +174,15 @@ void Operand::pack_floats(std::int64_t first, std::byte* panel) const {
                 to[k] = static_cast<float>(exact[static_cast<std::size_t>(k)] * factor);
             }
         }
-        rows[lane] = to;
-        factors[lane] = 1.0f;
+        found.rows[lane] = to;
+        found.factors[lane] = 1.0f;
     }
-    kernels_.pack_floats(rows, factors, dim, reinterpret_cast<float*>(panel));
+    return found;
+}
+
+void Operand::pack_floats(std::int64_t first, std::byte* panel) const {
+    const Sources from = sources(first);
+    kernels_.pack_floats(from.rows, from.factors, dataset_.dim(), reinterpret_cast<float*>(panel));
 }
 
 // Of a row packed so: u, q and how far they are apart.
@@ -170,75 +195,88 @@ void Operand::measure_floats(std::int64_t position, const std::byte* panel,
         scratch.exact[static_cast<std::size_t>(k)] *= factor;
         scratch.rounded[static_cast<std::size_t>(k)] = static_cast<double>(packed[k * panel_rows]);
     }
-    kernels_.exact_squares(scratch.exact.data(), scratch.rounded.data(), 0, 1,
-                           padded(dataset_.dim()), &scratch.error2);
+    measure_error(scratch);
 }
 
-// Packs sixteen rows in another format; on_row(position) sees each in the scratch on its way.
+void Operand::measure_error(Scratch& scratch) const {
+    double error2 = 0.0;
+    kernels_.exact_squares(scratch.exact.data(), scratch.rounded.data(), 0, 1,
+                           padded(dataset_.dim()), &error2);
+    scratch.error = std::sqrt(error2);
+}
+
+// Also leaves in the scratch what measure_codes asks for.
+void Operand::pack_codes(std::int64_t first, Scratch& scratch, std::byte* panel) const {
+    if (first >= dataset_.size()) {
+        std::fill_n(panel, panel_bytes(), static_cast<std::byte>(scorer_.offset));
+        return;
+    }
+    const Sources from = sources(first);
+    kernels_.encode(from.rows, from.factors, dataset_.dim(), scorer_, smallest_coded,
+                    scratch.floats.data(), scratch.codes.data(), scratch.scales, scratch.rests2);
+    for (std::int64_t k = 0; k < depth_; k += row_bytes(), panel += packing_block) {
+        constexpr std::int64_t word = 4;
+        kernels_.transpose(scratch.codes.data() + k, depth_ / word, panel, panel_rows);
+    }
+}
+
+// Of a row packed so, as codes q times a scale s: how far that is from u.
+//
+// In float32, t ≈ u/s passes through four roundings, t − q is exact, and the sum R = Σ(t − q)² is
+// off by a rounding for each addition: of at most 2¹⁶ elements, none beyond L = levels,
+//     ‖u − s·q‖ ≤ s·(√R·(1 + 2⁻¹¹) + 2⁻²¹·L·√d)
+// All of a row that is too small for codes is left out.
+void Operand::measure_codes(std::int64_t position, Scratch& scratch) const {
+    const std::int64_t lane = position % panel_rows;
+    const double scale = scratch.scales[lane], rest2 = scratch.rests2[lane];
+    scratch.scale = scratch.scales[lane];
+    scratch.error = scale > 0.0 ? scale * (std::sqrt(rest2) * (1.0 + 0x1p-11) +
+                                           0x1p-21 * scorer_.levels * scratch.root_dim)
+                                : static_cast<double>(smallest_coded) * scratch.root_dim;
+}
+
+// on_row(position) sees each in the scratch on its way.
 template <typename OnRow>
-void Operand::pack_panel(std::int64_t first, Scratch& scratch, std::byte* panel,
-                         OnRow on_row) const {
+void Operand::pack_bfloats(std::int64_t first, Scratch& scratch, std::byte* panel,
+                           OnRow on_row) const {
     const std::int64_t rows = std::clamp<std::int64_t>(dataset_.size() - first, 0, panel_rows);
     if (rows < panel_rows) {
         std::fill(scratch.floats.begin(), scratch.floats.end(), 0.0f);
         std::fill(scratch.low.begin(), scratch.low.end(), 0.0f);
-        std::fill(scratch.codes.begin(), scratch.codes.end(), std::int8_t{0});
     }
     for (std::int64_t lane = 0; lane < rows; ++lane) {
-        dataset_.widen(first + lane, scratch.exact.data());
-        round_row(lane, factor_of(first + lane), scratch);
+        round_row(first + lane, lane, scratch);
         on_row(first + lane);
     }
-    switch (scorer_.format) {
-        case Format::float32:
-            break;  // is for pack_floats
-        case Format::int8: {
-            const int offset = scorer_.offset;  // no byte written could be a part of it
-            for (std::int64_t k = 0; k < depth_; k += 64, panel += packing_block) {
-                std::byte block[packing_block];
-                for (std::int64_t lane = 0; lane < panel_rows; ++lane) {
-                    const std::int8_t* codes = scratch.codes.data() + lane * depth_ + k;
-                    for (int i = 0; i < 64; ++i) {
-                        block[lane * 64 + i] = static_cast<std::byte>(codes[i] + offset);
-                    }
+    for (std::int64_t k = 0; k < depth_; k += 32) {
+        for (const auto* part : {&scratch.floats, &scratch.low}) {
+            if (part->empty()) continue;
+            std::byte block[packing_block];
+            for (std::int64_t lane = 0; lane < panel_rows; ++lane) {
+                for (std::int64_t i = 0; i < 32; ++i) {
+                    const float value = (*part)[static_cast<std::size_t>(lane * depth_ + k + i)];
+                    const auto bits =
+                        static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(value) >> 16);
+                    std::memcpy(block + lane * 64 + i * 2, &bits, sizeof bits);
                 }
-                kernels_.transpose(block, panel_rows, panel, panel_rows);
             }
-            break;
+            kernels_.transpose(block, panel_rows, panel, panel_rows);
+            panel += packing_block;
         }
-        case Format::bfloat16:
-        case Format::bfloat16_pair:
-            for (std::int64_t k = 0; k < depth_; k += 32) {
-                for (const auto* part : {&scratch.floats, &scratch.low}) {
-                    if (part->empty()) continue;
-                    std::byte block[packing_block];
-                    for (std::int64_t lane = 0; lane < panel_rows; ++lane) {
-                        for (std::int64_t i = 0; i < 32; ++i) {
-                            const float value =
-                                (*part)[static_cast<std::size_t>(lane * depth_ + k + i)];
-                            const auto bits = static_cast<std::uint16_t>(
-                                std::bit_cast<std::uint32_t>(value) >> 16);
-                            std::memcpy(block + lane * 64 + i * 2, &bits, sizeof bits);
-                        }
-                    }
-                    kernels_.transpose(block, panel_rows, panel, panel_rows);
-                    panel += packing_block;
-                }
-            }
-            break;
     }
 }
 
 // Scales the row to u, and rounds that to what the format can hold of it.
-void Operand::round_row(std::int64_t lane, double factor, Scratch& scratch) const {
+void Operand::round_row(std::int64_t position, std::int64_t lane, Scratch& scratch) const {
     const std::int64_t dim = dataset_.dim();
+    const double factor = factor_of(position);
     double* exact = scratch.exact.data();
     double* rounded = scratch.rounded.data();
-    scratch.low_norm2 = 0.0;
-    scratch.scale = 1.0f;
+    dataset_.widen(position, exact);
     switch (scorer_.format) {
-        case Format::float32:
-            return;  // is for pack_floats
+        case Format::float32:  // is for pack_floats
+        case Format::int8:     // is for pack_codes
+            return;
         case Format::bfloat16: {
             float* floats = scratch.floats.data() + lane * depth_;
             for (std::int64_t k = 0; k < dim; ++k) exact[k] *= factor;
@@ -262,12 +300,8 @@ void Operand::round_row(std::int64_t lane, double factor, Scratch& scratch) cons
             for (std::int64_t k = 0; k < dim; ++k) rounded[k] += static_cast<double>(floats[k]);
             break;
         }
-        case Format::int8:
-            scratch.scale = kernels_.encode(exact, factor, dim, scorer_, smallest_coded,
-                                            scratch.codes.data() + lane * depth_, scratch.error2);
-            return;
     }
-    kernels_.exact_squares(exact, rounded, 0, 1, padded(dim), &scratch.error2);
+    measure_error(scratch);
 }
 
 // The row's share E of the bound |score − true score| ≤ E_x + E_y, and what the sweep makes of it.
@@ -292,7 +326,7 @@ void Operand::bound_row(std::int64_t position, Scratch& scratch) {
 
     const double dim = static_cast<double>(dataset_.dim());
     const double exact_norm2 = dataset_.norm2(position);
-    const double r = std::sqrt(scratch.error2) * (1.0 + 0x1p-20);
+    const double r = scratch.error * (1.0 + 0x1p-20);
     const double norm =
         space_.metric == Metric::cosine ? 1.0 : std::sqrt(exact_norm2) * space_.scale;
     const double m2 = (norm + 2.0 * r) * (norm + 2.0 * r) * (1.0 + 0x1p-20);
@@ -316,15 +350,24 @@ void Operand::bound_row(std::int64_t position, Scratch& scratch) {
 
 // Packs some rows, sixteen by sixteen, without their bounds.
 void Operand::pack(std::int64_t first, std::int64_t count, std::byte* panels) const {
-    if (scorer_.format == Format::float32) {
-        for (std::int64_t row = 0; row < count; row += panel_rows, panels += panel_bytes()) {
-            pack_floats(first + row, panels);
-        }
-        return;
+    std::optional<Scratch> scratch;
+    if (scorer_.format != Format::float32) {
+        scratch.emplace(dataset_.dim(), depth_, scorer_.format);
     }
-    Scratch scratch(dataset_.dim(), depth_, scorer_.format);
-    for (std::int64_t row = 0; row < count; row += panel_rows, panels += panel_bytes()) {
-        pack_panel(first + row, scratch, panels, [](std::int64_t) {});
+    for (std::int64_t row = first; row < first + count; row += panel_rows) {
+        switch (scorer_.format) {
+            case Format::float32:
+                pack_floats(row, panels);
+                break;
+            case Format::int8:
+                pack_codes(row, *scratch, panels);
+                break;
+            case Format::bfloat16:
+            case Format::bfloat16_pair:
+                pack_bfloats(row, *scratch, panels, [](std::int64_t) {});
+                break;
+        }
+        panels += panel_bytes();
     }
 }
 

@@ -118,12 +118,18 @@ public:
 
 private:
     struct Scratch;
+    struct Sources;
     double factor_of(std::int64_t position) const;
-    template <typename OnRow>
-    void pack_panel(std::int64_t first, Scratch& scratch, std::byte* panel, OnRow on_row) const;
+    Sources sources(std::int64_t first) const;
+    // Each packs a panel.
     void pack_floats(std::int64_t first, std::byte* panel) const;
+    void pack_codes(std::int64_t first, Scratch& scratch, std::byte* panel) const;
+    template <typename OnRow>
+    void pack_bfloats(std::int64_t first, Scratch& scratch, std::byte* panel, OnRow on_row) const;
     void measure_floats(std::int64_t position, const std::byte* panel, Scratch& scratch) const;
-    void round_row(std::int64_t lane, double factor, Scratch& scratch) const;
+    void measure_codes(std::int64_t position, Scratch& scratch) const;
+    void measure_error(Scratch& scratch) const;
+    void round_row(std::int64_t position, std::int64_t lane, Scratch& scratch) const;
     void pack(std::int64_t first, std::int64_t count, std::byte* panels) const;
     std::int64_t blocks() const { return panel_bytes() / packing_block; }
     void take_offset(std::byte* block, std::int32_t* start) const;

@@ -285,37 +285,81 @@ void check_pack_floats(Tally& tally, const KernelSet& kernels) {
     }
 }
 
-// Codes of a row times a factor, beside std::nearbyint.
+// A panel of rows at odd addresses, whose memory ends where they end, and what encode makes of it.
+struct Encoded {
+    Encoded(const KernelSet& kernels, const Scorer& scorer,
+            const std::vector<std::vector<float>>& rows, const std::vector<float>& factors)
+        : dim(std::ssize(rows[0])),
+          depth((dim + 63) / 64 * 64),
+          codes(static_cast<std::size_t>(panel_rows * depth)) {
+        std::vector<std::vector<char>> memory;
+        std::vector<const void*> places;
+        for (const std::vector<float>& row : rows) {
+            memory.emplace_back(1 + row.size() * sizeof(float));
+            std::memcpy(memory.back().data() + 1, row.data(), row.size() * sizeof(float));
+            places.push_back(memory.back().data() + 1);
+        }
+        std::vector<float> scaled(static_cast<std::size_t>(coded_together * depth));
+        kernels.encode(places.data(), factors.data(), dim, scorer, smallest, scaled.data(),
+                       codes.data(), scales, rests2);
+    }
+    int code(int row, std::int64_t k, const Scorer& scorer) const {
+        const std::uint8_t byte = codes[static_cast<std::size_t>(row * depth + k)];
+        return scorer.offset == 0 ? static_cast<std::int8_t>(byte) : byte - scorer.offset;
+    }
+
+    static constexpr float smallest = 0x1p-100f;
+    std::int64_t dim, depth;
+    std::vector<std::uint8_t> codes;
+    float scales[panel_rows], rests2[panel_rows];
+};
+
+// Every code is the nearest one, and what codes leave out lies within the bounds of
+// Operand::measure_codes.
 void check_encode(Tally& tally, const KernelSet& kernels) {
     Random random(6);
-    for (const std::int64_t dim : {1, 7, 8, 9, 64, 127}) {
-        for (const double factor : {1.0, 0.3, 0.0}) {
-            const auto length = static_cast<std::size_t>(padded(dim));
-            std::vector<double> row(length), scaled(length);
-            double largest = 0.0, error2 = 0.0, told = 0.0;
-            for (std::int64_t k = 0; k < dim; ++k) {
-                const auto at = static_cast<std::size_t>(k);
-                row[at] = random.uniform() - 0.5;
-                scaled[at] = row[at] * factor;
-                largest = std::max(largest, std::abs(scaled[at]));
-            }
+    const float factors_of_turn[] = {1.0f, 0.3f, 0.0f, 0x1p-60f, 0x1p60f, 0x1p-99f, 0x1p-103f};
+    for (const std::int64_t dim : {1, 7, 8, 9, 63, 64, 65, 127, 300}) {
+        for (const int offset : {0, 128}) {
             Scorer scorer{};
             scorer.levels = 63;
-            const float wanted =
-                largest >= 1e-30 ? static_cast<float>(largest / scorer.levels) : 0.0f;
-            std::vector<std::int8_t> codes(length, 1);
-            const float scale =
-                kernels.encode(row.data(), factor, dim, scorer, 1e-30, codes.data(), told);
-            bool right = scale == wanted && row == scaled;
-            const double inverse = wanted > 0.0f ? 1.0 / static_cast<double>(wanted) : 0.0;
-            for (std::size_t k = 0; k < length; ++k) {
-                const double code = std::nearbyint(scaled[k] * inverse);
-                const double rounded = code * static_cast<double>(wanted);
-                right = right && static_cast<double>(codes[k]) == code;
-                error2 += (scaled[k] - rounded) * (scaled[k] - rounded);
+            scorer.offset = offset;
+            std::vector<std::vector<float>> rows;
+            std::vector<float> factors;
+            for (int row = 0; row < panel_rows; ++row) {
+                factors.push_back(factors_of_turn[row % std::ssize(factors_of_turn)]);
+                rows.emplace_back();
+                for (std::int64_t k = 0; k < dim; ++k) {
+                    rows.back().push_back(static_cast<float>(random.uniform() - 0.5));
+                }
             }
-            right = right && std::abs(told - error2) <= 0x1p-40 * error2;
-            tally.check(right, "encode of " + std::to_string(dim) + " elements");
+            const Encoded encoded(kernels, scorer, rows, factors);
+            bool right = true;
+            for (int row = 0; row < panel_rows; ++row) {
+                double peak = 0.0, error2 = 0.0;
+                const double scale = encoded.scales[row], rest = std::sqrt(encoded.rests2[row]);
+                for (std::int64_t k = 0; k < encoded.depth; ++k) {
+                    const double exact =
+                        k < dim ? static_cast<double>(rows[row][k]) * factors[row] : 0;
+                    const int code = encoded.code(row, k, scorer);
+                    peak = std::max(peak, std::abs(exact));
+                    error2 += (exact - code * scale) * (exact - code * scale);
+                    right = right && std::abs(code) <= scorer.levels && (k < dim || code == 0) &&
+                            std::abs(exact - code * scale) <=
+                                std::max(0.5 * scale * (1 + 1e-4), peak * (scale == 0.0));
+                }
+                if (peak < Encoded::smallest) {
+                    right = right && scale == 0.0;
+                    continue;
+                }
+                const double slack = 0x1p-21 * scorer.levels * std::sqrt(static_cast<double>(dim));
+                const double left_out = std::sqrt(error2) / scale;
+                right = right && std::abs(scale * scorer.levels / peak - 1.0) <= 0x1p-22 &&
+                        left_out <= rest * (1.0 + 0x1p-11) + slack &&
+                        rest <= left_out * (1.0 + 0x1p-11) + slack;
+            }
+            tally.check(right, "encode of " + std::to_string(dim) + " elements, offset " +
+                                   std::to_string(offset));
         }
     }
 }
@@ -325,31 +369,35 @@ void check_encode(Tally& tally, const KernelSet& kernels) {
 void check_encode_for_short_sums(Tally& tally, const KernelSet& kernels) {
     Random random(7);
     Scorer scorer{};
-    scorer.levels = 90;
+    scorer.levels = scorer.offset = 90;
     scorer.short_sums = true;
     for (const std::int64_t dim : {1, 2, 8, 31, 64, 65, 200}) {
-        for (const double spread : {0.0, 0.01, 1.0, 30.0}) {  // constant rows to spiky ones
-            for (const double factor : {1.0, 0x1p-99}) {
-                std::vector<double> row(static_cast<std::size_t>(padded(dim)));
+        std::vector<std::vector<float>> rows;
+        std::vector<float> factors;
+        for (const float spread : {0.0f, 0.01f, 1.0f, 30.0f}) {  // constant rows to spiky ones
+            for (const float factor : {1.0f, 0x1p-99f, 0x1p-30f, 0x1p90f}) {
+                factors.push_back(factor);
+                rows.emplace_back();
                 for (std::int64_t k = 0; k < dim; ++k) {
-                    const double x = random.uniform() - 0.5;
-                    row[static_cast<std::size_t>(k)] = 1.0 + spread * x * x * x;
+                    const auto x = static_cast<float>(random.uniform() - 0.5);
+                    rows.back().push_back(1.0f + spread * x * x * x);
                 }
-                std::vector<std::int8_t> codes(row.size(), 1);
-                double error2 = 0.0;
-                kernels.encode(row.data(), factor, dim, scorer, 0x1p-100, codes.data(), error2);
-                std::int64_t longest2 = 0, largest = 0, norms2[2] = {0, 0};
-                for (std::size_t k = 0; k < codes.size(); ++k) {
-                    if (k % 64 == 0) norms2[0] = norms2[1] = 0;
-                    norms2[k / 2 % 2] += codes[k] * codes[k];
-                    longest2 = std::max({longest2, norms2[0], norms2[1]});
-                    largest = std::max<std::int64_t>(largest, std::abs(codes[k]));
-                }
-                tally.check(longest2 <= short_norm * short_norm && largest <= scorer.levels &&
-                                (largest == scorer.levels || longest2 >= 172 * 172),
-                            "short codes of " + std::to_string(dim) + " elements: " +
-                                std::to_string(longest2) + ", " + std::to_string(largest));
             }
+        }
+        const Encoded encoded(kernels, scorer, rows, factors);
+        for (int row = 0; row < panel_rows; ++row) {
+            std::int64_t longest2 = 0, largest = 0, norms2[2] = {0, 0};
+            for (std::int64_t k = 0; k < encoded.depth; ++k) {
+                const std::int64_t code = encoded.code(row, k, scorer);
+                if (k % 64 == 0) norms2[0] = norms2[1] = 0;
+                norms2[k / 2 % 2] += code * code;
+                longest2 = std::max({longest2, norms2[0], norms2[1]});
+                largest = std::max(largest, std::abs(code));
+            }
+            tally.check(longest2 <= short_norm * short_norm && largest <= scorer.levels &&
+                            (largest == scorer.levels || longest2 >= 172 * 172),
+                        "short codes of " + std::to_string(dim) + " elements: " +
+                            std::to_string(longest2) + ", " + std::to_string(largest));
         }
     }
 }

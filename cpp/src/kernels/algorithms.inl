@@ -6,8 +6,9 @@
 //           first is no number), sqrt, largest (of its lanes), interleave (the lanes of two by
 //           turns, in two), and the comparisons at_least / at_most, which give one bit a lane
 //   F64x8   eight doubles (in one or more registers): load, zero, broadcast, add, sub, mul,
-//           max_magnitude, reduce, store_codes (integers, as int8)
-//   I32     a register of I32::width int32: load, store, fill, sequence (from a number on),
+//           reduce
+//   I32     a register of I32::width int32: load, store, store_bytes (the lowest of each), fill,
+//           sequence (from a number on),
 //           truncate (of an F32), gather, add, sub, max, below_zero (one bit a lane), keep (the
 //           lanes of some bits, 0 in the others), increment_below (by 1 where a < b)
 //   Codes   as many words of four int8: load, broadcast (of one word)
@@ -415,78 +416,102 @@ void exact_sums_float32(const double* x, const void* const* rows, int count, std
     if (count == 1) sums_of_float32<squares, 1>(x, rows, dim, out);
 }
 
-// Calls visit(k, 0) and visit(k + lanes, 1) by turns up to the end: two sums that need not wait for
-// each other.
-template <typename Visit>
-inline void by_turns(std::int64_t dim, Visit visit) {
-    std::int64_t k = 0;
-    for (; k + lanes < dim; k += 2 * lanes) {
-        visit(k, 0);
-        visit(k + lanes, 1);
+constexpr int code_block = packing_block / panel_rows;  // elements of a row in a block of codes
+
+// A row times its factor, followed by zeros up to `depth`; returns the largest magnitude.
+inline float scale_row(const void* row, float factor, std::int64_t dim, std::int64_t depth,
+                       float* scaled) {
+    const float* from = static_cast<const float*>(row);
+    const std::int64_t whole = dim / F32::width * F32::width;
+    F32 most = F32::zero();
+    const auto take = [&](std::int64_t k, F32 x) {
+        x.store(scaled + k);
+        most = max(most, max(x, sub(F32::zero(), x)));
+    };
+    for (std::int64_t k = 0; k < whole; k += F32::width) {
+        take(k, mul(F32::load(from + k), F32::broadcast(&factor)));
     }
-    if (k < dim) visit(k, 0);
+    if (whole < dim) {
+        float rest[F32::width] = {};
+        __builtin_memcpy(rest, from + whole, static_cast<std::size_t>(dim - whole) * sizeof *rest);
+        take(whole, mul(F32::load(rest), F32::broadcast(&factor)));
+    }
+    for (std::int64_t k = whole + (whole < dim ? F32::width : 0); k < depth; k += F32::width) {
+        F32::zero().store(scaled + k);
+    }
+    return largest(most);
 }
 
-// The largest squared norm of half a block of the row (see short_norm).
-inline double largest_half_norm2(const double* row, std::int64_t dim) {
-    constexpr std::int64_t block = packing_block / panel_rows;
-    double most = 0.0;
-    for (std::int64_t begin = 0; begin < dim; begin += block) {
-        const std::int64_t end = begin + block < dim ? begin + block : dim;
-        F64x8 squares = F64x8::zero();
-        for (std::int64_t k = begin; k < end; k += lanes) {
-            const F64x8 x = F64x8::load(row + k);
-            squares = add(squares, mul(x, x));
+// The largest squared norm of half a block of the row (see short_norm), in squares of the peak.
+inline float largest_half_norm2(const float* row, std::int64_t depth, float peak) {
+    const float inverse = 1.0f / peak;
+    float most = 0.0f;
+    for (std::int64_t begin = 0; begin < depth; begin += code_block) {
+        F32 squares = F32::zero();
+        for (std::int64_t k = begin; k < begin + code_block; k += F32::width) {
+            const F32 x = mul(F32::load(row + k), F32::broadcast(&inverse));
+            squares = fma(x, x, squares);
         }
-        double sums[lanes];
+        float sums[F32::width], halves[2] = {};
         squares.store(sums);
-        const double first = sums[0] + sums[1] + sums[4] + sums[5];
-        const double second = sums[2] + sums[3] + sums[6] + sums[7];
-        most = most > first ? most : first;
-        most = most > second ? most : second;
+        for (int i = 0; i < F32::width; ++i) halves[i / 2 % 2] += sums[i];
+        for (const float half : halves) most = most > half ? most : half;
     }
     return most;
 }
 
-// The level of a row's largest magnitude with which no half block gets longer than short_norm.
-// Rounding to codes adds half the root of its 32 elements, single precision here next to nothing.
-inline double level_for_short_sums(double peak, double half_norm2) {
-    constexpr double most = short_norm - 2.83 - 0.01;
-    const float ratio2 = static_cast<float>(half_norm2 / (peak * peak));
-    return most / static_cast<double>(largest(sqrt(F32::broadcast(&ratio2))));
+// Codes of a row over their scale; returns the squared norm of what they leave out.
+inline float write_codes(const float* scaled, std::int64_t depth, float scale, int code_zero,
+                         std::uint8_t* codes) {
+    const float inverse = scale > 0.0f ? 1.0f / scale : 0.0f;
+    const float shift = 0x1.8p23f;  // to add and to take it off rounds to the nearest integer
+    const I32 offset = I32::fill(code_zero);
+    F32 sums[2] = {F32::zero(), F32::zero()};
+    for (std::int64_t k = 0; k < depth; k += 2 * F32::width) {
+        for (int i = 0; i < 2; ++i) {
+            const std::int64_t at = k + i * F32::width;
+            const F32 x = mul(F32::load(scaled + at), F32::broadcast(&inverse));
+            const F32 code = sub(add(x, F32::broadcast(&shift)), F32::broadcast(&shift));
+            add(I32::truncate(code), offset).store_bytes(codes + at);
+            const F32 rest = sub(x, code);
+            sums[i] = fma(rest, rest, sums[i]);
+        }
+    }
+    float of_lanes[F32::width], rest2 = 0.0f;
+    add(sums[0], sums[1]).store(of_lanes);
+    for (const float sum : of_lanes) rest2 += sum;
+    return rest2;
 }
 
-float encode(double* row, double factor, std::int64_t dim, const Scorer& scorer, double smallest,
-             std::int8_t* codes, double& error2) noexcept {
-    F64x8 most[2] = {F64x8::zero(), F64x8::zero()};
-    by_turns(dim, [&](std::int64_t k, int turn) {
-        const F64x8 scaled = mul(F64x8::load(row + k), F64x8::broadcast(factor));
-        scaled.store(row + k);
-        most[turn] = max_magnitude(most[turn], scaled);
-    });
-    double magnitudes[lanes], peak = 0.0;
-    max_magnitude(most[0], most[1]).store(magnitudes);
-    for (const double magnitude : magnitudes) peak = magnitude > peak ? magnitude : peak;
-    double level = scorer.levels;
-    if (scorer.short_sums && peak >= smallest) {
-        const double allowed = level_for_short_sums(peak, largest_half_norm2(row, dim));
-        level = allowed < level ? allowed : level;
+// Step by step for a few rows, so that none waits for the divisions and roots of another.
+void encode(const void* const* rows, const float* factors, std::int64_t dim, const Scorer& scorer,
+            float smallest, float* scaled, std::uint8_t* codes, float* scales,
+            float* rests2) noexcept {
+    constexpr int together = coded_together;
+    // Rounding to codes adds half the root of the 32 elements of half a block, single precision
+    // next to nothing.
+    const float longest = short_norm - 2.83f - 0.01f;
+    const std::int64_t depth = (dim + code_block - 1) / code_block * code_block;
+    const float levels = static_cast<float>(scorer.levels);
+    for (int row = 0; row < panel_rows; row += together) {
+        float peaks[together], half_norms2[together] = {};
+        for (int i = 0; i < together; ++i) {
+            peaks[i] = scale_row(rows[row + i], factors[row + i], dim, depth, scaled + i * depth);
+        }
+        for (int i = 0; scorer.short_sums && i < together; ++i) {
+            if (peaks[i] < smallest) continue;
+            half_norms2[i] = largest_half_norm2(scaled + i * depth, depth, peaks[i]);
+        }
+        for (int i = 0; i < together; ++i) {
+            const float allowed = longest / largest(sqrt(F32::broadcast(half_norms2 + i)));
+            const float level = allowed < levels ? allowed : levels;
+            scales[row + i] = peaks[i] < smallest ? 0.0f : peaks[i] / level;
+        }
+        for (int i = 0; i < together; ++i) {
+            rests2[row + i] = write_codes(scaled + i * depth, depth, scales[row + i], scorer.offset,
+                                          codes + (row + i) * depth);
+        }
     }
-    const float scale = peak >= smallest ? static_cast<float>(peak / level) : 0.0f;
-    // Adding and taking off 1.5 * 2^52 rounds to the nearest integer.
-    const F64x8 inverse = F64x8::broadcast(scale > 0.0f ? 1.0 / static_cast<double>(scale) : 0.0);
-    const F64x8 shift = F64x8::broadcast(0x1.8p52);
-    const F64x8 width = F64x8::broadcast(static_cast<double>(scale));
-    F64x8 errors[2] = {F64x8::zero(), F64x8::zero()};
-    by_turns(dim, [&](std::int64_t k, int turn) {
-        const F64x8 exact = F64x8::load(row + k);
-        const F64x8 code = sub(add(mul(exact, inverse), shift), shift);
-        code.store_codes(codes + k);
-        const F64x8 error = sub(exact, mul(code, width));
-        errors[turn] = add(errors[turn], mul(error, error));
-    });
-    error2 = reduce(add(errors[0], errors[1]));
-    return scale;
 }
 
 // Rows become columns. To interleave the two halves of a square rotates the bits of its elements'

@@ -26,6 +26,12 @@ struct I32 {
         return {_mm256_i32gather_epi32(table, index.v, 4)};
     }
     void store(std::int32_t* p) const { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
+    void store_bytes(std::uint8_t* p) const {
+        const __m256i low = _mm256_and_si256(v, _mm256_set1_epi32(0xff));
+        const __m128i words =
+            _mm_packs_epi32(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1));
+        _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(words, words));
+    }
 };
 
 struct F32 {
@@ -116,10 +122,6 @@ struct F64x8 {
         _mm256_storeu_pd(p, low);
         _mm256_storeu_pd(p + 4, high);
     }
-    void store_codes(std::int8_t* p) const {
-        const __m128i eight = _mm_packs_epi32(_mm256_cvtpd_epi32(low), _mm256_cvtpd_epi32(high));
-        _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(eight, eight));
-    }
 };
 inline F64x8 add(F64x8 a, F64x8 b) {
     return {_mm256_add_pd(a.low, b.low), _mm256_add_pd(a.high, b.high)};
@@ -129,11 +131,6 @@ inline F64x8 sub(F64x8 a, F64x8 b) {
 }
 inline F64x8 mul(F64x8 a, F64x8 b) {
     return {_mm256_mul_pd(a.low, b.low), _mm256_mul_pd(a.high, b.high)};
-}
-inline F64x8 max_magnitude(F64x8 a, F64x8 b) {
-    const __m256d sign = _mm256_set1_pd(-0.0);
-    return {_mm256_max_pd(a.low, _mm256_andnot_pd(sign, b.low)),
-            _mm256_max_pd(a.high, _mm256_andnot_pd(sign, b.high))};
 }
 inline double reduce(F64x8 a) {
     const __m256d four = _mm256_add_pd(a.low, a.high);

@@ -26,6 +26,9 @@ struct I32 {
         return {_mm512_i32gather_epi32(index.v, table, 4)};
     }
     void store(std::int32_t* p) const { _mm512_storeu_si512(p, v); }
+    void store_bytes(std::uint8_t* p) const {
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(v));
+    }
 };
 
 struct F32 {
@@ -83,15 +86,10 @@ struct F64x8 {
     static F64x8 broadcast(double value) { return {_mm512_set1_pd(value)}; }
     static F64x8 load(const double* p) { return {_mm512_loadu_pd(p)}; }
     void store(double* p) const { _mm512_storeu_pd(p, v); }
-    void store_codes(std::int8_t* p) const {
-        _mm_storel_epi64(reinterpret_cast<__m128i*>(p),
-                         _mm512_cvtepi64_epi8(_mm512_cvtpd_epi64(v)));
-    }
 };
 inline F64x8 add(F64x8 a, F64x8 b) { return {_mm512_add_pd(a.v, b.v)}; }
 inline F64x8 sub(F64x8 a, F64x8 b) { return {_mm512_sub_pd(a.v, b.v)}; }
 inline F64x8 mul(F64x8 a, F64x8 b) { return {_mm512_mul_pd(a.v, b.v)}; }
-inline F64x8 max_magnitude(F64x8 a, F64x8 b) { return {_mm512_max_pd(a.v, _mm512_abs_pd(b.v))}; }
 inline double reduce(F64x8 a) {
     const __m256d four = _mm256_add_pd(_mm512_castpd512_pd256(a.v), _mm512_extractf64x4_pd(a.v, 1));
     const __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));

@@ -156,6 +156,9 @@ inline constexpr int most_tallied = 1 << 15;  // by one entry
 // A row's scores are sifted and tallied in parts that stay in the nearest cache.
 inline constexpr int longest_part = 1024;
 
+// See KernelSet::encode.
+inline constexpr int coded_together = 4;
+
 struct KernelSet {
     const char* name;
     Scorer fine, coarse;
@@ -185,14 +188,16 @@ struct KernelSet {
     void (*exact_squares_float32)(const double* x, const void* const* rows, int count,
                                   std::int64_t dim, double* out) noexcept;
 
-    // Multiplies a row by `factor`, and writes its codes for the scorer, rounded to the nearest,
-    // for the float32 scale that brings the largest magnitude to its levels (where its sums are
-    // short, to fewer if short_norm asks for it). Without one of at least `smallest` all are 0, and
-    // so is the scale, which is returned. error2 is the squared norm of what codes times scale
-    // leave out, but for a few roundings. Reads and writes padded(dim) elements.
-    float (*encode)(double* row, double factor, std::int64_t dim, const Scorer& scorer,
-                    double smallest, std::int8_t* codes, double& error2) noexcept;
-
+    // Codes of a panel of sixteen rows of float32 as they lie, each times its factor: row by row,
+    // with zeros up to the end of a block of the packing. A code is the nearest integer to an
+    // element over the row's scale, plus the scorer's offset, modulo 256. The scale brings the
+    // largest magnitude to the scorer's levels (where its sums are short, to fewer if short_norm
+    // asks for it); it is 0, and so are all codes, without a magnitude of at least `smallest`.
+    // rests2 are the squared norms of what codes leave out of elements over the scale, but for
+    // roundings: see Operand::encode. `scaled` has room for coded_together such rows.
+    void (*encode)(const void* const* rows, const float* factors, std::int64_t dim,
+                   const Scorer& scorer, float smallest, float* scaled, std::uint8_t* codes,
+                   float* scales, float* rests2) noexcept;
     // Rows to columns: 16 by 16 words of four bytes, whose rows lie `stride` words apart. So a
     // block of the packing goes from row side to column side, and back.
     void (*transpose)(const void* from, std::ptrdiff_t from_stride, void* to,

@@ -30,6 +30,9 @@ struct I32 {
         return {vld1q_s32(lanes_of)};
     }
     void store(std::int32_t* p) const { vst1q_s32(p, v); }
+    void store_bytes(std::uint8_t* p) const {
+        for (int i = 0; i < width; ++i) p[i] = static_cast<std::uint8_t>(v[i]);
+    }
 };
 
 struct F32 {
@@ -95,11 +98,6 @@ struct F64x8 {
     void store(double* p) const {
         for (int i = 0; i < 4; ++i) vst1q_f64(p + 2 * i, v[i]);
     }
-    void store_codes(std::int8_t* p) const {
-        double integers[8];
-        store(integers);
-        for (int i = 0; i < 8; ++i) p[i] = static_cast<std::int8_t>(integers[i]);
-    }
 };
 inline F64x8 add(F64x8 a, F64x8 b) {
     for (int i = 0; i < 4; ++i) a.v[i] = vaddq_f64(a.v[i], b.v[i]);
@@ -111,10 +109,6 @@ inline F64x8 sub(F64x8 a, F64x8 b) {
 }
 inline F64x8 mul(F64x8 a, F64x8 b) {
     for (int i = 0; i < 4; ++i) a.v[i] = vmulq_f64(a.v[i], b.v[i]);
-    return a;
-}
-inline F64x8 max_magnitude(F64x8 a, F64x8 b) {
-    for (int i = 0; i < 4; ++i) a.v[i] = vmaxq_f64(a.v[i], vabsq_f64(b.v[i]));
     return a;
 }
 inline double reduce(F64x8 a) {

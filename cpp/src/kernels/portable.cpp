@@ -24,6 +24,9 @@ struct I32 {
     void store(std::int32_t* p) const {
         for (int i = 0; i < 4; ++i) p[i] = v[i];
     }
+    void store_bytes(std::uint8_t* p) const {
+        for (int i = 0; i < 4; ++i) p[i] = static_cast<std::uint8_t>(v[i]);
+    }
 };
 
 struct F32 {
@@ -120,9 +123,6 @@ struct F64x8 {
     void store(double* p) const {
         for (int i = 0; i < 8; ++i) p[i] = v[i];
     }
-    void store_codes(std::int8_t* p) const {
-        for (int i = 0; i < 8; ++i) p[i] = static_cast<std::int8_t>(v[i]);
-    }
 };
 inline F64x8 add(F64x8 a, F64x8 b) {
     for (int i = 0; i < 8; ++i) a.v[i] = a.v[i] + b.v[i];
@@ -134,13 +134,6 @@ inline F64x8 sub(F64x8 a, F64x8 b) {
 }
 inline F64x8 mul(F64x8 a, F64x8 b) {
     for (int i = 0; i < 8; ++i) a.v[i] = a.v[i] * b.v[i];
-    return a;
-}
-inline F64x8 max_magnitude(F64x8 a, F64x8 b) {
-    for (int i = 0; i < 8; ++i) {
-        const double magnitude = b.v[i] < 0.0 ? -b.v[i] : b.v[i];
-        a.v[i] = a.v[i] > magnitude ? a.v[i] : magnitude;
-    }
     return a;
 }
 inline double reduce(F64x8 a) {
