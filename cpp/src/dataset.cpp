@@ -73,6 +73,11 @@ void sort_by_label(std::span<const std::int64_t> labels, std::vector<std::int64_
     }
 }
 
+// Whether the elements of a row are neighbours.
+bool without_gaps(const MatrixView& matrix) {
+    return matrix.col_stride == item_size(matrix.dtype) || matrix.cols == 1;
+}
+
 const char* row_start(const MatrixView& matrix, std::int64_t row) {
     return static_cast<const char*>(matrix.data) + row * matrix.row_stride;
 }
@@ -83,6 +88,10 @@ Dataset::Dataset(const Population& population,
                  const std::optional<std::span<const std::int64_t>>& subset,
                  const KernelSet& kernels)
     : population_(population), kernels_(kernels) {
+    const MatrixView& matrix = population.matrix;
+    if (matrix.dtype == DType::float32 && without_gaps(matrix)) {
+        floats_ = static_cast<const char*>(matrix.data);
+    }
     if (subset) {
         rows_.assign(subset->begin(), subset->end());
     } else {
@@ -123,18 +132,11 @@ std::int64_t Dataset::position_of(std::int64_t row, const Interval& positions) c
     return std::lower_bound(begin, end, row) - rows_.begin();
 }
 
-const void* Dataset::float32_row(std::int64_t position) const {
-    const MatrixView& matrix = population_.matrix;
-    const bool direct = matrix.dtype == DType::float32 &&
-                        (matrix.col_stride == item_size(matrix.dtype) || matrix.cols == 1);
-    return direct ? row_start(matrix, row(position)) : nullptr;
-}
-
 void Dataset::widen(std::int64_t position, double* to) const {
     const MatrixView& matrix = population_.matrix;
     const char* from = row_start(matrix, row(position));
     const std::int64_t dim = matrix.cols;
-    if (matrix.col_stride == item_size(matrix.dtype) || dim == 1) {
+    if (without_gaps(matrix)) {
         switch (matrix.dtype) {
             case DType::float16:
                 return kernels_.widen_float16(from, dim, to);

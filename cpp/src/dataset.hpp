@@ -65,7 +65,10 @@ public:
     std::int64_t zero_rows() const;
 
     // The row's own memory, if it is float32 without gaps; else null.
-    const void* float32_row(std::int64_t position) const;
+    const void* float32_row(std::int64_t position) const {
+        return floats_ == nullptr ? nullptr
+                                  : floats_ + row(position) * population_.matrix.row_stride;
+    }
 
     // Whether rows have groups, and which.
     bool grouped() const { return !population_.groups.empty(); }
@@ -79,6 +82,7 @@ private:
 
     Population population_;
     const KernelSet& kernels_;
+    const char* floats_ = nullptr;  // row 0, if rows are float32 without gaps
     std::vector<std::int64_t> rows_;
     std::vector<double> norm2_;
 };

@@ -48,10 +48,9 @@ WalkPlan plan_blocks(const Pairing& pairing, std::int64_t cols_at_once, int thre
 
 WalkPlan plan_matrix(const Pairing& pairing, int threads) {
     WalkPlan plan = plan_blocks(pairing, pairing.col_operand->padded_size(), threads);
-    // Blocks are to begin where tiles do, on both sides.
-    const std::int64_t step =
-        std::lcm<std::int64_t>(max_tile_rows, pairing.row_operand->scorer().tile_cols);
-    plan.rows_per_block = round_up(plan.rows_per_block, step);
+    // As small as can be, since a block's rows are scored twice with each other; but blocks are to
+    // begin where tiles do, on both sides.
+    plan.rows_per_block = std::lcm<std::int64_t>(max_tile_rows, pairing.scorer().tile_cols);
     return plan;
 }
 
