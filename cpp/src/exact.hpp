@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "dataset.hpp"
@@ -88,6 +89,39 @@ private:
     std::int64_t widened_row_ = -1;
     std::int64_t decided_ = 0;
 };
+
+// A column that may be among a row's first candidates, and its proven upper bound. The best are
+// decided first: what these turn out to be, few of the others reach.
+struct Contender {
+    std::uint32_t col;  // position
+    float upper;
+};
+
+// The best `count` to the front, in any order.
+inline void bring_forward(std::span<Contender> contenders, std::size_t count) {
+    if (count >= contenders.size()) return;
+    if (count == 1) {
+        std::size_t best = 0;
+        for (std::size_t i = 1; i < contenders.size(); ++i) {
+            best = contenders[i].upper > contenders[best].upper ? i : best;
+        }
+        std::swap(contenders[0], contenders[best]);
+    } else {
+        std::nth_element(contenders.begin(),
+                         contenders.begin() + static_cast<std::ptrdiff_t>(count), contenders.end(),
+                         [](const Contender& a, const Contender& b) { return a.upper > b.upper; });
+    }
+}
+
+// Those that reach the floor to the front; returns how many they are.
+inline std::size_t bring_forward_above(std::span<Contender> contenders, float floor) {
+    std::size_t count = 0;
+    for (const Contender& one : contenders) {
+        contenders[count] = one;
+        count += one.upper >= floor ? 1 : 0;
+    }
+    return count;
+}
 
 // Of all rows of a block with all columns of a block: each is widened once. One for each worker.
 class ExactBlock {

@@ -20,20 +20,6 @@ Relation relation_of(std::span<const RowSweep::Question> questions) {
 
 }  // namespace
 
-// The best `count` contenders to the front, in any order.
-void RowSweep::bring_forward(std::span<Contender> contenders, std::size_t count) {
-    if (count == 1) {
-        std::size_t best = 0;
-        for (std::size_t i = 1; i < contenders.size(); ++i) {
-            best = contenders[i].upper > contenders[best].upper ? i : best;
-        }
-        std::swap(contenders[0], contenders[best]);
-    } else if (count < contenders.size()) {
-        std::nth_element(contenders.begin(), contenders.begin() + count, contenders.end(),
-                         [](const Contender& a, const Contender& b) { return a.upper > b.upper; });
-    }
-}
-
 RowSweep::RowSweep(Team& team, const KernelSet& kernels, Pack pack, const FilterPlan& plan,
                    std::span<const Question> questions)
     : team_(team),
@@ -82,11 +68,13 @@ std::int64_t RowSweep::run() {
 std::vector<std::size_t> RowSweep::settle(const std::vector<std::size_t>& blocks, bool last) {
     std::vector<std::uint8_t> open(blocks.size());
     for (Worker& worker : workers_) {
-        const auto cols = static_cast<std::size_t>(pairing_.cols->size());
-        const float* near = pairing_.col_operand->bias(Sign::nearest);
-        const float* far = pairing_.col_operand->bias(Sign::farthest);
-        worker.near_bias.assign(near, near + cols + max_register);
-        worker.far_bias.assign(far, far + cols + max_register);
+        const std::int64_t cols = pairing_.cols->size();
+        worker.biases.resize(questions_.size());
+        for (std::size_t q = 0; q < questions_.size(); ++q) {
+            const float* bias = pairing_.col_operand->bias(questions_[q].sign);
+            worker.biases[q].assign(bias, bias + cols + max_register);
+        }
+        worker.gaps.assign(questions_.size(), {});
         worker.walk = {};
     }
     team_.for_each(static_cast<std::int64_t>(blocks.size()), [&](std::int64_t number, int id) {
@@ -129,24 +117,20 @@ void RowSweep::contend(const Walk::Task& task, int id, Worker& worker) {
             const Sign sign = questions_[q].sign;
             const std::size_t entry = entry_of(row, q);
             float* best = several ? worker.best.data() + entry * contended_hands : nullptr;
-            float* bias = (sign == Sign::nearest ? worker.near_bias : worker.far_bias).data();
             TileSide side = pairing_.col_operand->side(sign, part.begin, nullptr, nullptr);
-            side.bias = bias + part.begin;
-            std::fill(bias + gap.begin, bias + gap.end, infinite);
+            side.bias = leave_out(gap, q, worker) + part.begin;
             const int found = pairing_.scorer().contend(
                 scores + part.begin - run.begin,
                 pairing_.row_operand->side(sign, row, nullptr, nullptr), side, sign,
                 static_cast<int>(part.size()), static_cast<int>(questions_[q].k), best,
                 worker.uppers.data(), worker.floors[entry], worker.places.data());
-            for (std::int64_t c = gap.begin; c < gap.end; ++c) {
-                bias[c] = pairing_.col_operand->bias(sign)[c];
-            }
             const std::size_t begin = worker.contenders.size();
             for (int i = 0; i < found; ++i) {
                 const std::int32_t place = worker.places[static_cast<std::size_t>(i)];
                 const float upper = worker.uppers[static_cast<std::size_t>(place)];
                 if (upper == -infinite) continue;  // left out
-                worker.contenders.push_back({static_cast<std::int32_t>(part.begin) + place, upper});
+                worker.contenders.push_back(
+                    {static_cast<std::uint32_t>(part.begin + place), upper});
             }
             const std::size_t end = worker.contenders.size();
             if (begin == end) continue;
@@ -160,6 +144,19 @@ void RowSweep::contend(const Walk::Task& task, int id, Worker& worker) {
     } else {
         walk_.run_rows(task, id, worker.walk, visit);
     }
+}
+
+// The columns' bias for a question, infinite in a gap, which neighbouring rows often share.
+const float* RowSweep::leave_out(const Interval& gap, std::size_t question, Worker& worker) const {
+    float* bias = worker.biases[question].data();
+    Interval& now = worker.gaps[question];
+    if (now.begin != gap.begin || now.end != gap.end) {
+        const float* full = pairing_.col_operand->bias(questions_[question].sign);
+        std::copy(full + now.begin, full + now.end, bias + now.begin);
+        std::fill(bias + gap.begin, bias + gap.end, infinite);
+        now = gap;
+    }
+    return bias;
 }
 
 // What a question is about in a run of columns; never the row itself.
@@ -196,26 +193,22 @@ bool RowSweep::too_many(const Walk::Task& task, std::size_t contenders) const {
 }
 
 // In passes over all contests, so that no row waits for what the row before needs: the k best of
-// each first; what these are, the others have to reach.
+// each first, then those that may still be among them.
 void RowSweep::decide(Worker& worker) const {
-    for (Contest& contest : worker.contests) {
-        const std::span<Contender> all(worker.contenders.data() + contest.begin,
-                                       contest.end - contest.begin);
-        contest.now =
-            std::min(all.size(), static_cast<std::size_t>(questions_[contest.question].k));
-        bring_forward(all, contest.now);
+    std::vector<Contest>& contests = worker.contests;
+    const auto left = [&](const Contest& contest) {
+        return std::span(worker.contenders).subspan(contest.begin, contest.end - contest.begin);
+    };
+    for (Contest& contest : contests) {
+        const auto k = static_cast<std::size_t>(questions_[contest.question].k);
+        contest.now = std::min(contest.end - contest.begin, k);
+        bring_forward(left(contest), contest.now);
     }
     decide_next(worker);
-    for (Contest& contest : worker.contests) {
-        Contender* const left = worker.contenders.data() + contest.begin;
-        Contender* to = left;
-        for (const Contender& one : std::span(left, contest.end - contest.begin)) {
-            *to = one;
-            to += one.upper >= contest.floor ? 1 : 0;
-        }
-        contest.now = static_cast<std::size_t>(to - left);
+    for (Contest& contest : contests) {
+        contest.now = bring_forward_above(left(contest), contest.floor);
     }
-    std::erase_if(worker.contests, [](const Contest& contest) { return contest.now == 0; });
+    std::erase_if(contests, [](const Contest& contest) { return contest.now == 0; });
     decide_next(worker);
 }
 

@@ -53,10 +53,6 @@ public:
     std::int64_t run();
 
 private:
-    struct Contender {
-        std::int32_t col;  // position
-        float upper;
-    };
     // Those of one row and question that are still to be decided.
     struct Contest {
         std::int64_t row;
@@ -71,8 +67,9 @@ private:
         std::vector<float> uppers;
         std::vector<float> floors, best;  // of each row and question, and of each hand of these
         std::vector<std::int32_t> places;
-        // Of the columns: infinite where one is left out.
-        std::vector<float> near_bias, far_bias;
+        // Of each question: the columns' bias, infinite where one is left out.
+        std::vector<std::vector<float>> biases;
+        std::vector<Interval> gaps;
         std::vector<Contender> contenders;
         std::vector<Contest> contests;  // row by row
         std::optional<ExactDistance> distance;
@@ -88,12 +85,12 @@ private:
 
     std::vector<std::size_t> settle(const std::vector<std::size_t>& blocks, bool last);
     void contend(const Walk::Task& task, int id, Worker& worker);
+    const float* leave_out(const Interval& gap, std::size_t question, Worker& worker) const;
     Part part_of(const Question& question, std::int64_t row, const Interval& cols) const;
     Interval self_among(std::int64_t row, const Interval& cols) const;
     bool too_many(const Walk::Task& task, std::size_t contenders) const;
     void decide(Worker& worker) const;
     void decide_next(Worker& worker) const;
-    static void bring_forward(std::span<Contender> contenders, std::size_t count);
 
     Team& team_;
     const KernelSet& kernels_;

@@ -102,6 +102,7 @@ private:
         std::vector<Undecided> undecided;
         std::vector<std::uint32_t> order;  // of the undecided, by row
         std::optional<ExactDistance> distance;
+        std::vector<Contender> contenders;
         std::vector<std::int64_t> others;
         std::vector<double> distances;
         std::int64_t doubts = 0, pairs = 0;  // that were kept, for want of closer bounds; and seen
@@ -127,7 +128,7 @@ private:
     void begin_strip(Worker& worker, const Walk::Strip& strip) const;
     void visit(Worker& worker, int id, const Walk::Strip& strip, const Walk::Tile& tile,
                std::int64_t row_end);
-    static bool is_flood(const std::uint64_t* masks, std::int64_t rows);
+    static bool is_flood(const std::uint64_t* masks, std::int64_t rows, std::int64_t cols);
     void raise_floors(Worker& worker, const Walk::Strip& strip, const Walk::Tile& tile,
                       std::int64_t rows) const;
     void examine(Worker& worker, const Walk::Strip& strip, const Walk::Tile& tile, std::int64_t r,
@@ -147,6 +148,7 @@ private:
         return {worker, std::span(worker.order).subspan(begin, count)};
     }
     void decide(Worker& worker, const Part& pairs);
+    void decide(Worker& worker, std::int64_t row, std::span<const Contender> contenders);
     void decide_all();
     template <typename Change>
     void change(std::int64_t row, Change change);
@@ -279,7 +281,7 @@ void Sweep<Selector>::visit(Worker& worker, int id, const Walk::Strip& strip,
             Selector::sign, banded_, masks);
     };
     if (!compare()) return;
-    if (unconditional_ && is_flood(masks, count)) {
+    if (unconditional_ && is_flood(masks, count, scorer.tile_cols)) {
         raise_floors(worker, strip, tile, count);
         if (!compare()) return;
     }
@@ -293,11 +295,13 @@ void Sweep<Selector>::visit(Worker& worker, int id, const Walk::Strip& strip,
 
 // Where rows or columns have met few candidates yet, nearly every pair of a tile survives.
 template <typename Selector>
-bool Sweep<Selector>::is_flood(const std::uint64_t* masks, std::int64_t rows) {
-    constexpr int many = 8;  // survivors a row, on average
-    int survivors = 0;
-    for (std::int64_t r = 0; r < rows; ++r) survivors += std::popcount(masks[r]);
-    return survivors > many * rows;
+bool Sweep<Selector>::is_flood(const std::uint64_t* masks, std::int64_t rows, std::int64_t cols) {
+    constexpr std::int64_t many = 8;  // survivors a row, on average
+    const auto touched = std::count_if(masks, masks + rows, [](std::uint64_t m) { return m != 0; });
+    if (touched * cols <= many * rows) return false;
+    return std::accumulate(masks, masks + rows, std::int64_t{0}, [](auto count, std::uint64_t m) {
+               return count + std::popcount(m);
+           }) > many * rows;
 }
 
 // The best lower bound of every row and column of a tile is a floor, for now in this tile.
@@ -431,19 +435,35 @@ void Sweep<Selector>::decide(Worker& worker, const Part& pairs) {
     const std::size_t count = pairs.order.size();
     for (std::size_t i = 0, end; i < count; i = end) {
         const std::int64_t row = pairs[i].row;
-        const float floor = floors_[row].load(std::memory_order_relaxed);
-        worker.others.clear();
+        const auto floor = [&] { return floors_[row].load(std::memory_order_relaxed); };
+        worker.contenders.clear();
         for (end = i; end < count && pairs[end].row == row; ++end) {
-            if (pairs[end].upper >= floor) worker.others.push_back(pairs[end].other);
+            worker.contenders.push_back({pairs[end].other, pairs[end].upper});
         }
-        worker.distances.resize(worker.others.size());
-        worker.distance->many(row, worker.others, worker.distances.data());
-        change(row, [&] {
-            for (std::size_t j = 0; j < worker.others.size(); ++j) {
-                selector_.offer(row, {worker.distances[j], pairing_.cols->row(worker.others[j])});
-            }
-        });
+        // The k best first, then those that may still be among them.
+        std::span<Contender> left(worker.contenders);
+        left = left.first(bring_forward_above(left, floor()));
+        const std::size_t first = std::min(left.size(), static_cast<std::size_t>(selector_.most()));
+        bring_forward(left, first);
+        decide(worker, row, left.first(first));
+        left = left.subspan(first);
+        decide(worker, row, left.first(bring_forward_above(left, floor())));
     }
+}
+
+template <typename Selector>
+void Sweep<Selector>::decide(Worker& worker, std::int64_t row,
+                             std::span<const Contender> contenders) {
+    if (contenders.empty()) return;
+    worker.others.clear();
+    for (const Contender& one : contenders) worker.others.push_back(one.col);
+    worker.distances.resize(worker.others.size());
+    worker.distance->many(row, worker.others, worker.distances.data());
+    change(row, [&] {
+        for (std::size_t j = 0; j < worker.others.size(); ++j) {
+            selector_.offer(row, {worker.distances[j], pairing_.cols->row(worker.others[j])});
+        }
+    });
 }
 
 // Lets the selector change its mind about a row.
