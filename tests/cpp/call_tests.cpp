@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <numeric>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -386,6 +387,28 @@ void check_negatives(Tally& tally, std::string_view set, const Data& queries, co
     }
 }
 
+// A small self-join scores each pair once, where rows are long enough for its kernel set. Anchors
+// that are named, all of them here, are rows of their own.
+void check_scored_once(Tally& tally, std::string_view set) {
+    for (const std::int64_t rows : {33, 97, 203, 300}) {  // across blocks, tiles and granules
+        const Data data = make_data("long rows", Kind::random, DType::float32, rows, 520, 9, 18);
+        std::vector<std::int64_t> anchors(static_cast<std::size_t>(rows));
+        std::iota(anchors.begin(), anchors.end(), std::int64_t{0});
+        for (const std::int64_t num_negatives : {1, 3}) {
+            MineCase one{"hard/hard", {}, false};
+            one.options.positive = one.options.negative = Strategy::hard;
+            one.options.num_negatives = num_negatives;
+            const auto mined = [&](const std::vector<std::int64_t>* some) {
+                return mine_one(one, Metric::cosine, data, nullptr, some,
+                                {.n_threads = 2, .instruction_set = std::string(set)});
+            };
+            tally.check(same(mined(nullptr), mined(&anchors)),
+                        "each pair scored once, of " + std::to_string(rows) + " rows, " +
+                            std::to_string(num_negatives) + " negatives");
+        }
+    }
+}
+
 }  // namespace
 
 void check_calls(Tally& tally, std::string_view set) {
@@ -408,6 +431,7 @@ void check_calls(Tally& tally, std::string_view set) {
     std::vector<std::int64_t> anchors;
     for (std::int64_t i = 1; i < random.rows; i += 3) anchors.push_back(i);
     check_mining(tally, set, random, nullptr, &anchors);
+    check_scored_once(tally, set);
     const Data single =
         make_data("a single row and one reference", Kind::random, DType::float32, 2, 1, 1, 17);
     check_distances(tally, set, single, nullptr);
