@@ -22,10 +22,6 @@ constexpr double unbounded = 1e30;
 // normal float32.
 constexpr float smallest_coded = 0x1p-100f;
 
-std::int64_t round_up(std::int64_t value, std::int64_t step) {
-    return (value + step - 1) / step * step;
-}
-
 bool of_bfloat16(Format format) {
     return format == Format::bfloat16 || format == Format::bfloat16_pair;
 }
@@ -44,9 +40,9 @@ float round_to_bfloat16(float value) {
 // Of one panel: a row at a time on its way, then all rows as they will be stored.
 struct Operand::Scratch {
     Scratch(std::int64_t dim, std::int64_t depth, Format format)
-        : exact(static_cast<std::size_t>(padded(dim))),
-          rounded(static_cast<std::size_t>(padded(dim))),
-          weighted(static_cast<std::size_t>(padded(dim))),
+        : exact(static_cast<std::size_t>(format == Format::int8 ? 0 : padded(dim))),
+          rounded(exact.size()),
+          weighted(exact.size()),
           floats(static_cast<std::size_t>(depth *
                                           (of_bfloat16(format) ? panel_rows : coded_together))),
           low(static_cast<std::size_t>(format == Format::bfloat16_pair ? panel_rows * depth : 0)),
@@ -223,7 +219,8 @@ void Operand::pack_codes(std::int64_t first, Scratch& scratch, std::byte* panel)
 // Of a row packed so, as codes q times a scale s: how far that is from u.
 //
 // In float32, t ≈ u/s passes through four roundings, t − q is exact, and the sum R = Σ(t − q)² is
-// off by a rounding for each addition: of at most 2¹⁶ elements, none beyond L = levels,
+// made in eight parts or more, each off by a rounding for each addition: of at most 2¹⁶ elements,
+// none beyond L = levels,
 //     ‖u − s·q‖ ≤ s·(√R·(1 + 2⁻¹¹) + 2⁻²¹·L·√d)
 // All of a row that is too small for codes is left out.
 void Operand::measure_codes(std::int64_t position, Scratch& scratch) const {
@@ -274,9 +271,9 @@ void Operand::round_row(std::int64_t position, std::int64_t lane, Scratch& scrat
     double* rounded = scratch.rounded.data();
     dataset_.widen(position, exact);
     switch (scorer_.format) {
-        case Format::float32:  // is for pack_floats
-        case Format::int8:     // is for pack_codes
-            return;
+        case Format::float32:
+        case Format::int8:
+            return;  // have packings of their own
         case Format::bfloat16: {
             float* floats = scratch.floats.data() + lane * depth_;
             for (std::int64_t k = 0; k < dim; ++k) exact[k] *= factor;

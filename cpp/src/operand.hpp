@@ -10,7 +10,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <new>
 #include <span>
 
 #include "dataset.hpp"
@@ -20,24 +19,28 @@
 
 namespace tripletmine {
 
-// Memory on a cache line's boundary, not initialised.
+// Memory on a cache line's boundary, not initialised. Room for the boundary is part of it: glibc
+// seldom finds aligned memory among what was freed, and each call would ask the system for more.
 template <typename Element>
 class Buffer {
 public:
     Buffer() = default;
     explicit Buffer(std::int64_t size)
-        : data_(static_cast<Element*>(
-              ::operator new(static_cast<std::size_t>(size) * sizeof(Element), alignment))) {}
-    Element* data() const { return data_.get(); }
-    bool empty() const { return data_ == nullptr; }
+        : memory_(new std::byte[static_cast<std::size_t>(size) * sizeof(Element) + line]) {}
+    Element* data() const {
+        const auto place = reinterpret_cast<std::uintptr_t>(memory_.get());
+        return reinterpret_cast<Element*>((place + line - 1) / line * line);
+    }
+    bool empty() const { return memory_ == nullptr; }
 
 private:
-    static constexpr std::align_val_t alignment{64};
-    struct Free {
-        void operator()(Element* p) const { ::operator delete(p, alignment); }
-    };
-    std::unique_ptr<Element, Free> data_;
+    static constexpr std::uintptr_t line = 64;
+    std::unique_ptr<std::byte[]> memory_;
 };
+
+inline std::int64_t round_up(std::int64_t value, std::int64_t step) {
+    return (value + step - 1) / step * step;
+}
 
 // Of an element of a packed row.
 constexpr std::int64_t bytes_of(Format format) {

@@ -29,9 +29,11 @@ RowSweep::RowSweep(Team& team, const KernelSet& kernels, Pack pack, const Filter
       questions_(questions),
       pairing_(pack_(plan[0].precision)),
       once_(pairing_.symmetric && relation_of(questions) == Relation::any &&
-            pairing_.cols->dim() >= kernels.copy_pays_from),
+            pairing_.cols->dim() >= kernels.copy_pays_from &&
+            // The first blocks have the most to score; all threads are to find as much.
+            pairing_.cols->size() >= 2 * team.size() * plan_matrix(pairing_).rows_per_block),
       walk_(team, pairing_.both_ways(), relation_of(questions),
-            once_ ? plan_matrix(pairing_, team.size())
+            once_ ? plan_matrix(pairing_)
                   : plan_blocks(pairing_, pairing_.col_operand->padded_size(), team.size())),
       workers_(static_cast<std::size_t>(team.size())) {
     pairing_ = pairing_.both_ways();
@@ -82,7 +84,7 @@ std::vector<std::size_t> RowSweep::settle(const std::vector<std::size_t>& blocks
         const Walk::Task& task = walk_.tasks()[blocks[at]];
         Worker& worker = workers_[static_cast<std::size_t>(id)];
         contend(task, id, worker);
-        if (!last && too_many(task, worker.contenders.size())) {
+        if (!last && too_many(task, worker.contests)) {
             open[at] = 1;
         } else {
             decide(worker);
@@ -134,8 +136,8 @@ void RowSweep::contend(const Walk::Task& task, int id, Worker& worker) {
             }
             const std::size_t end = worker.contenders.size();
             if (begin == end) continue;
-            worker.contests.push_back(
-                {row, static_cast<std::uint32_t>(q), -infinite, begin, end, 0});
+            worker.contests.push_back({row, static_cast<std::uint32_t>(q),
+                                       static_cast<std::uint32_t>(entry), begin, end, 0});
         }
     };
     if (matrix_) {
@@ -144,6 +146,8 @@ void RowSweep::contend(const Walk::Task& task, int id, Worker& worker) {
     } else {
         walk_.run_rows(task, id, worker.walk, visit);
     }
+    // In earlier runs of a row columns met lower floors.
+    if (pairing_.rows->grouped()) drop_hopeless(worker);
 }
 
 // The columns' bias for a question, infinite in a gap, which neighbouring rows often share.
@@ -185,31 +189,42 @@ Interval RowSweep::self_among(std::int64_t row, const Interval& cols) const {
 }
 
 // Whether closer scores are cheaper than what these leave to do.
-bool RowSweep::too_many(const Walk::Task& task, std::size_t contenders) const {
+bool RowSweep::too_many(const Walk::Task& task, std::span<const Contest> contests) const {
     constexpr std::int64_t many = 32;  // doubts for each row and question
     std::int64_t accepted = 0;
     for (const Question& question : questions_) accepted += many + question.k;
-    return static_cast<std::int64_t>(contenders) > accepted * (task.row_end - task.row_begin);
+    std::int64_t contenders = 0;
+    for (const Contest& contest : contests) {
+        contenders += static_cast<std::int64_t>(contest.end - contest.begin);
+    }
+    return contenders > accepted * (task.row_end - task.row_begin);
 }
 
 // In passes over all contests, so that no row waits for what the row before needs: the k best of
 // each first, then those that may still be among them.
 void RowSweep::decide(Worker& worker) const {
-    std::vector<Contest>& contests = worker.contests;
-    const auto left = [&](const Contest& contest) {
-        return std::span(worker.contenders).subspan(contest.begin, contest.end - contest.begin);
-    };
-    for (Contest& contest : contests) {
+    for (Contest& contest : worker.contests) {
         const auto k = static_cast<std::size_t>(questions_[contest.question].k);
         contest.now = std::min(contest.end - contest.begin, k);
-        bring_forward(left(contest), contest.now);
+        bring_forward(
+            std::span(worker.contenders).subspan(contest.begin, contest.end - contest.begin),
+            contest.now);
     }
     decide_next(worker);
-    for (Contest& contest : contests) {
-        contest.now = bring_forward_above(left(contest), contest.floor);
-    }
-    std::erase_if(contests, [](const Contest& contest) { return contest.now == 0; });
+    drop_hopeless(worker);
     decide_next(worker);
+}
+
+// Leaves those that reach their floor.
+void RowSweep::drop_hopeless(Worker& worker) {
+    for (Contest& contest : worker.contests) {
+        const std::size_t count = contest.end - contest.begin;
+        contest.now =
+            bring_forward_above(std::span(worker.contenders).subspan(contest.begin, count),
+                                worker.floors[contest.entry]);
+        contest.end = contest.begin + contest.now;
+    }
+    std::erase_if(worker.contests, [](const Contest& contest) { return contest.now == 0; });
 }
 
 // The candidates of every contest that are to be decided now.
@@ -237,7 +252,8 @@ void RowSweep::decide_next(Worker& worker) const {
             worker.candidates.push_back(
                 {worker.distances[next], pairing_.cols->row(worker.cols[next])});
         }
-        contest.floor = questions_[contest.question].offer(contest.row, worker.candidates);
+        float& floor = worker.floors[contest.entry];
+        floor = std::max(floor, questions_[contest.question].offer(contest.row, worker.candidates));
         contest.begin += contest.now;
     }
 }

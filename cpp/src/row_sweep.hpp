@@ -53,11 +53,11 @@ public:
     std::int64_t run();
 
 private:
-    // Those of one row and question that are still to be decided.
+    // Those of one row, question and run of columns that are still to be decided.
     struct Contest {
         std::int64_t row;
         std::uint32_t question;
-        float floor;
+        std::uint32_t entry;     // of the row and question among the worker's floors
         std::size_t begin, end;  // of the worker's contenders
         std::size_t now;         // how many, the first ones, are decided next
     };
@@ -88,9 +88,10 @@ private:
     const float* leave_out(const Interval& gap, std::size_t question, Worker& worker) const;
     Part part_of(const Question& question, std::int64_t row, const Interval& cols) const;
     Interval self_among(std::int64_t row, const Interval& cols) const;
-    bool too_many(const Walk::Task& task, std::size_t contenders) const;
+    bool too_many(const Walk::Task& task, std::span<const Contest> contests) const;
     void decide(Worker& worker) const;
     void decide_next(Worker& worker) const;
+    static void drop_hopeless(Worker& worker);
 
     Team& team_;
     const KernelSet& kernels_;

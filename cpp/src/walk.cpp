@@ -9,10 +9,6 @@ namespace {
 constexpr std::int64_t most_shared_rows = 256;
 constexpr double multiply_adds_per_task = 1e9;  // some milliseconds
 
-std::int64_t round_up(std::int64_t value, std::int64_t step) {
-    return (value + step - 1) / step * step;
-}
-
 // Small inputs: enough blocks for every thread to find work.
 std::int64_t rows_per_block(const Pairing& pairing, std::int64_t most, int threads) {
     const Operand& operand = *pairing.row_operand;
@@ -46,12 +42,13 @@ WalkPlan plan_blocks(const Pairing& pairing, std::int64_t cols_at_once, int thre
     return {rows_per_block(pairing, rows, threads), cols, chunk};
 }
 
-WalkPlan plan_matrix(const Pairing& pairing, int threads) {
-    WalkPlan plan = plan_blocks(pairing, pairing.col_operand->padded_size(), threads);
-    // As small as can be, since a block's rows are scored twice with each other; but blocks are to
-    // begin where tiles do, on both sides.
-    plan.rows_per_block = std::lcm<std::int64_t>(max_tile_rows, pairing.scorer().tile_cols);
-    return plan;
+WalkPlan plan_matrix(const Pairing& pairing) {
+    // Small blocks, since a block's rows are scored twice with each other; but they are to begin
+    // where tiles and panels do, on both sides.
+    const Scorer& scorer = pairing.scorer();
+    const int step = std::lcm(panel_rows, std::lcm(scorer.tile_rows, scorer.tile_cols));
+    const std::int64_t cols = pairing.col_operand->padded_size();
+    return {round_up(max_tile_rows, step), cols, cols};
 }
 
 Walk::Walk(Team& team, const Pairing& pairing, Relation relation, const WalkPlan& plan)
@@ -114,8 +111,9 @@ void Walk::score_rows(const Task& task, const Interval& cols, int worker, Scratc
 
 Walk::Matrix Walk::matrix() const {
     const std::int64_t rows = pairing_.rows->size();
-    const std::int64_t cols = round_up(rows, pairing_.scorer().tile_cols);
-    const std::int64_t stride = cols + max_register;
+    // An odd number of cache lines, as in WalkPlan::chunk_stride.
+    const std::int64_t lines = round_up(rows, pairing_.scorer().tile_cols) / max_register + 1;
+    const std::int64_t stride = (lines | 1) * max_register;
     return {Buffer<float>(round_up(rows, max_tile_rows) * stride + max_register), stride};
 }
 

@@ -1,6 +1,6 @@
 // Walk: the only loop over tiles. Scores the pairs of a Pairing approximately and hands the scores
-// to whoever wants to know: tile by tile to Sweep (shared rows), row by row to BlockSweep (rows of
-// its own).
+// to whoever wants to know: tile by tile to Sweep (shared rows), row by row to BlockSweep and
+// RowSweep (rows of their own).
 //
 //   for each task (a block of rows × a run of columns)           any thread, any order
 //     run                                      run_rows
@@ -87,7 +87,7 @@ WalkPlan plan_shared(const Pairing& pairing, int threads);
 // `cols_at_once`: how many scores of a row are best visited together.
 WalkPlan plan_blocks(const Pairing& pairing, std::int64_t cols_at_once, int threads);
 // The same for Walk::score_once.
-WalkPlan plan_matrix(const Pairing& pairing, int threads);
+WalkPlan plan_matrix(const Pairing& pairing);
 
 class Walk {
 public:

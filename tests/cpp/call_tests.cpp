@@ -387,24 +387,30 @@ void check_negatives(Tally& tally, std::string_view set, const Data& queries, co
     }
 }
 
-// A small self-join scores each pair once, where rows are long enough for its kernel set. Anchors
-// that are named, all of them here, are rows of their own.
+// A small self-join scores each pair once, where rows are long enough for its kernel set and there
+// is enough for all threads. Anchors that are named, all of them here, are rows of their own.
 void check_scored_once(Tally& tally, std::string_view set) {
-    for (const std::int64_t rows : {33, 97, 203, 300}) {  // across blocks, tiles and granules
+    for (const std::int64_t rows : {64, 97, 203, 300}) {  // across blocks, tiles and granules
         const Data data = make_data("long rows", Kind::random, DType::float32, rows, 520, 9, 18);
         std::vector<std::int64_t> anchors(static_cast<std::size_t>(rows));
         std::iota(anchors.begin(), anchors.end(), std::int64_t{0});
         for (const std::int64_t num_negatives : {1, 3}) {
-            MineCase one{"hard/hard", {}, false};
-            one.options.positive = one.options.negative = Strategy::hard;
-            one.options.num_negatives = num_negatives;
-            const auto mined = [&](const std::vector<std::int64_t>* some) {
-                return mine_one(one, Metric::cosine, data, nullptr, some,
-                                {.n_threads = 2, .instruction_set = std::string(set)});
-            };
-            tally.check(same(mined(nullptr), mined(&anchors)),
-                        "each pair scored once, of " + std::to_string(rows) + " rows, " +
-                            std::to_string(num_negatives) + " negatives");
+            for (const bool grouped : {false, true}) {
+                MineCase one{"hard/hard", {}, grouped};
+                one.options.positive = one.options.negative = Strategy::hard;
+                one.options.num_negatives = num_negatives;
+                const auto mined = [&](const std::vector<std::int64_t>* some) {
+                    Execution how;
+                    how.n_threads = rows < 300 ? 1 : 2;
+                    how.packing_budget = rows == 97 ? 0 : how.packing_budget;
+                    how.instruction_set = set;
+                    return mine_one(one, Metric::cosine, data, nullptr, some, how);
+                };
+                tally.check(same(mined(nullptr), mined(&anchors)),
+                            "each pair scored once, of " + std::to_string(rows) + " rows, " +
+                                std::to_string(num_negatives) + " negatives" +
+                                (grouped ? ", grouped" : ""));
+            }
         }
     }
 }

@@ -5,12 +5,11 @@
 //           gather (table, I32), fma (a*b+c), add, sub, mul, min, max (the second where the
 //           first is no number), sqrt, largest (of its lanes), interleave (the lanes of two by
 //           turns, in two), and the comparisons at_least / at_most, which give one bit a lane
-//   F64x8   eight doubles (in one or more registers): load, zero, broadcast, add, sub, mul,
-//           reduce
+//   F64x8   eight doubles (in one or more registers): load, store, zero, add, sub, mul, reduce
 //   I32     a register of I32::width int32: load, store, store_bytes (the lowest of each), fill,
-//           sequence (from a number on),
-//           truncate (of an F32), gather, add, sub, max, below_zero (one bit a lane), keep (the
-//           lanes of some bits, 0 in the others), increment_below (by 1 where a < b)
+//           sequence (from a number on), truncate (of an F32), gather, add, sub, max, below_zero
+//           (one bit a lane), keep (the lanes of some bits, 0 in the others), increment_below (by
+//           1 where a < b)
 //   Codes   as many words of four int8: load, broadcast (of one word)
 //   CodeSums, short_sums                               I32, or short sums (see Scorer); fill
 //   add_products(sums, col, row)                       a word of every column times one of a row
@@ -460,7 +459,8 @@ inline float largest_half_norm2(const float* row, std::int64_t depth, float peak
     return most;
 }
 
-// Codes of a row over their scale; returns the squared norm of what they leave out.
+// Codes of a row over their scale; returns the squared norm of what they leave out, of which each
+// lane of two registers has a part (the bound counts on eight).
 inline float write_codes(const float* scaled, std::int64_t depth, float scale, int code_zero,
                          std::uint8_t* codes) {
     const float inverse = scale > 0.0f ? 1.0f / scale : 0.0f;

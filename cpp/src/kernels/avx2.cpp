@@ -116,7 +116,6 @@ inline I32 increment_below(I32 number, F32 a, F32 b) {
 struct F64x8 {
     __m256d low, high;
     static F64x8 zero() { return {_mm256_setzero_pd(), _mm256_setzero_pd()}; }
-    static F64x8 broadcast(double value) { return {_mm256_set1_pd(value), _mm256_set1_pd(value)}; }
     static F64x8 load(const double* p) { return {_mm256_loadu_pd(p), _mm256_loadu_pd(p + 4)}; }
     void store(double* p) const {
         _mm256_storeu_pd(p, low);

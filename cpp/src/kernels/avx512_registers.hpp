@@ -83,7 +83,6 @@ inline void compress(const F32& from, std::uint64_t bits, float* to) {
 struct F64x8 {
     __m512d v;
     static F64x8 zero() { return {_mm512_setzero_pd()}; }
-    static F64x8 broadcast(double value) { return {_mm512_set1_pd(value)}; }
     static F64x8 load(const double* p) { return {_mm512_loadu_pd(p)}; }
     void store(double* p) const { _mm512_storeu_pd(p, v); }
 };

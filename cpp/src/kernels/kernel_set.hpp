@@ -194,7 +194,7 @@ struct KernelSet {
     // largest magnitude to the scorer's levels (where its sums are short, to fewer if short_norm
     // asks for it); it is 0, and so are all codes, without a magnitude of at least `smallest`.
     // rests2 are the squared norms of what codes leave out of elements over the scale, but for
-    // roundings: see Operand::encode. `scaled` has room for coded_together such rows.
+    // roundings: see Operand::measure_codes. `scaled` has room for coded_together such rows.
     void (*encode)(const void* const* rows, const float* factors, std::int64_t dim,
                    const Scorer& scorer, float smallest, float* scaled, std::uint8_t* codes,
                    float* scales, float* rests2) noexcept;

@@ -88,10 +88,6 @@ struct F64x8 {
         const float64x2_t none = vdupq_n_f64(0.0);
         return {{none, none, none, none}};
     }
-    static F64x8 broadcast(double value) {
-        const float64x2_t two = vdupq_n_f64(value);
-        return {{two, two, two, two}};
-    }
     static F64x8 load(const double* p) {
         return {{vld1q_f64(p), vld1q_f64(p + 2), vld1q_f64(p + 4), vld1q_f64(p + 6)}};
     }

@@ -111,9 +111,6 @@ inline I32 increment_below(I32 number, F32 a, F32 b) {
 struct F64x8 {
     double v[8];
     static F64x8 zero() { return {}; }
-    static F64x8 broadcast(double value) {
-        return {{value, value, value, value, value, value, value, value}};
-    }
     // A caller's float64 rows may lie at any address.
     static F64x8 load(const double* p) {
         F64x8 r;
