@@ -27,8 +27,6 @@ ubsan="$(runtime libubsan.so)"
 asan_options=allocator_may_return_null=1:quarantine_size_mb=1:thread_local_quarantine_size_kb=64
 export ASAN_OPTIONS="detect_leaks=0:$asan_options"
 export UBSAN_OPTIONS=print_stacktrace=1
-# Many short calls: threads that wait must not spin while others have work.
-export OMP_WAIT_POLICY=passive
 
 cmake -S . -B build/sanitized-tests \
   -DTRIPLETMINE_SANITIZE=ON -DTRIPLETMINE_TESTS=ON -DTRIPLETMINE_PYTHON=OFF

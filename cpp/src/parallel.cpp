@@ -3,8 +3,6 @@
 #include <omp.h>
 #include <pthread.h>
 
-#include <optional>
-
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -47,6 +45,35 @@ public:
 constexpr std::int64_t polls_per_look = 8;
 constexpr auto tick_interval = std::chrono::milliseconds(50);
 
+// How long to look before sleeping: longer than most programs are busy between two steps, or than
+// it takes to wake a thread; far shorter than a share of a busy core.
+constexpr auto patience = std::chrono::microseconds(300);
+
+inline void relax() {
+#if defined(__x86_64__)
+    _mm_pause();
+#elif defined(__aarch64__)
+    asm volatile("yield");
+#endif
+}
+
+// Returns once the word is as wanted.
+template <typename Wanted>
+void await(const std::atomic<std::uint32_t>& word, Wanted wanted) {
+    constexpr int looks_per_clock = 16;
+    std::uint32_t value = word.load();
+    if (wanted(value)) return;
+    const auto end = std::chrono::steady_clock::now() + patience;
+    do {
+        for (int look = 0; look < looks_per_clock; ++look) {
+            relax();
+            value = word.load();
+            if (wanted(value)) return;
+        }
+    } while (std::chrono::steady_clock::now() < end);
+    for (; !wanted(value); value = word.load()) word.wait(value);
+}
+
 struct Stopped {};  // ends a task after another one failed; never leaves this file
 
 }  // namespace
@@ -56,38 +83,48 @@ int default_threads() { return forked.load() ? 1 : omp_get_max_threads(); }
 Team::Team(int size, Monitor* monitor)
     : size_(size), monitor_(monitor), last_tick_(std::chrono::steady_clock::now()) {}
 
-// The one barrier, met by all threads of the team alike.
-void Team::synchronise() {
-#pragma omp barrier
-}
-
 void Team::for_each(std::int64_t tasks, const Task& task) {
+    const bool together = size_ > 1 && tasks > 1;
     task_ = &task;
     tasks_ = tasks;
     next_.store(0);
-    if (size_ > 1 && tasks > 1) {
-        synchronise();
-        work(0);
-        synchronise();
-    } else {
-        work(0);
-    }
+    if (together) open();
+    work(0);
+    if (together) close();
     if (error_) std::rethrow_exception(error_);
 }
 
-void Team::serve(int worker) {
-    const StandardArithmetic guard;
-    for (;;) {
-        synchronise();
-        if (task_ == nullptr) return;
-        work(worker);
-        synchronise();
-    }
+void Team::open() {
+    gate_.fetch_add(1);
+    gate_.notify_all();
+}
+
+// Who comes now finds the gate closed; who was earlier is waited for.
+void Team::close() {
+    gate_.fetch_add(1);
+    await(inside_, [](std::uint32_t helpers) { return helpers == 0; });
 }
 
 void Team::dismiss() {
     task_ = nullptr;
-    if (size_ > 1) synchronise();
+    open();
+}
+
+void Team::serve(int worker) {
+    const StandardArithmetic guard;
+    std::uint32_t served = 0;
+    const auto is_new = [&](std::uint32_t gate) { return gate % 2 == 1 && gate != served; };
+    for (bool stays = true; stays;) {
+        await(gate_, is_new);
+        inside_.fetch_add(1);
+        const std::uint32_t gate = gate_.load();  // as it is once the program knows who is inside
+        if (is_new(gate)) {
+            served = gate;
+            stays = task_ != nullptr;
+            if (stays) work(worker);
+        }
+        if (inside_.fetch_sub(1) == 1) inside_.notify_one();
+    }
 }
 
 void Team::work(int worker) noexcept {
@@ -120,30 +157,27 @@ int threads_for(int wanted, double multiply_adds) {
 
 void run_team(int n_threads, Monitor* monitor, const std::function<void(Team&)>& program) {
     const int wanted = forked.load() ? 1 : n_threads > 0 ? n_threads : default_threads();
+    Team team(wanted, monitor);
     std::exception_ptr error;
-    const auto conduct = [&](Team& team) {
+    const auto conduct = [&] {
         const StandardArithmetic guard;
         try {
             program(team);
         } catch (...) {
             error = std::current_exception();
         }
-        team.dismiss();
     };
     if (wanted == 1) {
-        Team team(1, monitor);
-        conduct(team);
+        conduct();
     } else {
-        std::optional<Team> team;
 #pragma omp parallel num_threads(wanted)
         {
-#pragma omp master
-            team.emplace(omp_get_num_threads(), monitor);  // OpenMP may give fewer
-            Team::synchronise();
             if (omp_get_thread_num() == 0) {
-                conduct(*team);
+                team.size_ = omp_get_num_threads();  // OpenMP may give fewer
+                conduct();
+                team.dismiss();
             } else {
-                team->serve(omp_get_thread_num());
+                team.serve(omp_get_thread_num());
             }
         }
     }

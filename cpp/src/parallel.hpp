@@ -1,8 +1,12 @@
 // Threads, cancellation and progress. parallel.cpp is the only file that uses OpenMP.
 //
 // A call runs one serial *program* on the calling thread inside one parallel region; the other
-// threads of the team wait for the program to hand out work with for_each. So a call reads from top
-// to bottom, opens one region, and pays for a barrier, not for a region, at each step.
+// threads of the team, its helpers, wait for the program to hand out work with for_each. So a call
+// reads from top to bottom and opens one region.
+//
+// There is no barrier: a step of the program ends when its tasks are done, and waits for no helper
+// that has not begun one. Where other processes have the cores a helper may get none for
+// milliseconds, and the others do meanwhile what it would have done.
 #pragma once
 
 #include <atomic>
@@ -38,10 +42,11 @@ public:
 private:
     friend void run_team(int, Monitor*, const std::function<void(Team&)>&);
 
-    void serve(int worker);
+    void open();
+    void close();
     void dismiss();
+    void serve(int worker);
     void work(int worker) noexcept;
-    static void synchronise();
 
     int size_;
     Monitor* monitor_;
@@ -50,9 +55,13 @@ private:
     double expected_ = 0.0;
     std::atomic<double> done_ = 0.0;
 
-    const Task* task_ = nullptr;  // null tells the waiting threads to leave
+    // The gate is odd while it is open, and another number for each step. What the step is about is
+    // written while it is closed and no helper is inside.
+    alignas(64) std::atomic<std::uint32_t> gate_ = 0;
+    alignas(64) std::atomic<std::uint32_t> inside_ = 0;
+    const Task* task_ = nullptr;  // null sends the helpers away
     std::int64_t tasks_ = 0;
-    std::atomic<std::int64_t> next_ = 0;
+    alignas(64) std::atomic<std::int64_t> next_ = 0;
     std::atomic<bool> stopped_ = false;
     std::exception_ptr error_;
 };

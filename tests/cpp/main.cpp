@@ -1,4 +1,5 @@
-// Every kernel set that this machine runs, one after the other: primitives, bounds, whole calls.
+// Teams; then every kernel set that this machine runs, one after the other: primitives, bounds,
+// whole calls.
 //
 // A program of its own, because it also runs where Python does not: in a cross build, under an
 // emulator.
@@ -19,6 +20,17 @@ namespace {
 
 int run(const std::vector<std::string_view>& required) {
     std::int64_t passed = 0, failed = 0;
+    const auto report = [&](std::string_view subject, const Tally& tally) {
+        passed += tally.passed();
+        failed += tally.failed();
+        std::printf("%s: %lld checks\n", std::string(subject).c_str(),
+                    static_cast<long long>(tally.run()));
+        std::fflush(stdout);
+    };
+    Tally teams;
+    teams.begin("teams");
+    check_teams(teams);
+    report("teams", teams);
     std::vector<std::string_view> exercised;
     for (const RegisteredSet& set : registered_sets()) {
         const std::string name(set.info.name);
@@ -27,7 +39,7 @@ int run(const std::vector<std::string_view>& required) {
             continue;
         }
         Tally tally;
-        tally.begin(*set.kernels);
+        tally.begin(set.info.name);
         try {
             tally.check(name == set.kernels->name, "registered as " + name);
             tally.check(&choose_kernels(name) == set.kernels, "not chosen by its name");
@@ -39,10 +51,7 @@ int run(const std::vector<std::string_view>& required) {
             tally.check(false, std::string("exception: ") + error.what());
         }
         exercised.push_back(set.info.name);
-        passed += tally.passed();
-        failed += tally.failed();
-        std::printf("%s: %lld checks\n", name.c_str(), static_cast<long long>(tally.run()));
-        std::fflush(stdout);
+        report(name, tally);
     }
     for (const std::string_view name : required) {
         if (std::find(exercised.begin(), exercised.end(), name) != exercised.end()) continue;

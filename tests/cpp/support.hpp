@@ -20,11 +20,11 @@ constexpr float infinity32 = std::numeric_limits<float>::infinity();
 
 class Tally {
 public:
-    void begin(const KernelSet& kernels) { set_ = kernels.name; }
+    void begin(std::string_view subject) { subject_ = subject; }
     void check(bool passed, const std::string& what) {
         ++(passed ? passed_ : failed_);
         if (!passed && failed_ <= most_messages) {
-            std::fprintf(stderr, "FAILED  %s: %s\n", set_.c_str(), what.c_str());
+            std::fprintf(stderr, "FAILED  %s: %s\n", subject_.c_str(), what.c_str());
         }
     }
     std::int64_t passed() const { return passed_; }
@@ -33,7 +33,7 @@ public:
 
 private:
     static constexpr std::int64_t most_messages = 30;
-    std::string set_;
+    std::string subject_;
     std::int64_t passed_ = 0, failed_ = 0;
 };
 
@@ -88,6 +88,9 @@ double sum8(std::int64_t dim, Term term) {
     for (std::int64_t k = 0; k < dim; ++k) p[k % 8] += term(k);
     return ((p[0] + p[4]) + (p[2] + p[6])) + ((p[1] + p[5]) + (p[3] + p[7]));
 }
+
+// Whatever the kernels (team_tests.cpp).
+void check_teams(Tally& tally);
 
 // Each primitive of a set against plain scalar arithmetic (primitive_tests.cpp, scorer_tests.cpp).
 void check_primitives(Tally& tally, const KernelSet& kernels);
