@@ -122,11 +122,15 @@ Pairing Join::packed(Precision precision, std::int64_t budget) {
         return Operand::bytes(dataset.size(), dataset.dim(), scorer);
     };
     const std::int64_t in_all = bytes(*cols_) + (rows_ == cols_ ? 0 : bytes(*rows_));
+    const auto index = static_cast<std::size_t>(precision);
+    Origin origin;
+    if (precision == Precision::coarse && !row_operands_[index]) {
+        origin = origin_of(*cols_, space_, scorer);  // the same for whichever rows meet them
+    }
     const auto pack = [&](const std::shared_ptr<const Dataset>& dataset) {
-        return std::make_shared<const Operand>(team_, *dataset, kernels_, scorer, space_,
+        return std::make_shared<const Operand>(team_, *dataset, kernels_, scorer, space_, origin,
                                                in_all <= budget);
     };
-    const auto index = static_cast<std::size_t>(precision);
     note_use(name_of(scorer.format));
     auto &row_operand = row_operands_[index], &col_operand = col_operands_[index];
     if (!col_operand) col_operand = pack(cols_);

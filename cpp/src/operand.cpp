@@ -29,6 +29,13 @@ bool of_bfloat16(Format format) {
 // Integers are added up exactly.
 bool summation_rounds(const Scorer& scorer) { return scorer.format != Format::int8; }
 
+// What a row is multiplied by.
+double factor_of(const Dataset& dataset, const ScoreSpace& space, std::int64_t position) {
+    if (space.metric != Metric::cosine) return space.scale;
+    const double norm2 = dataset.norm2(position);
+    return norm2 >= smallest_trusted_norm2 ? 1.0 / std::sqrt(norm2) : 0.0;
+}
+
 // The nearest bfloat16, as a float32.
 float round_to_bfloat16(float value) {
     const auto bits = std::bit_cast<std::uint32_t>(value);
@@ -51,13 +58,14 @@ struct Operand::Scratch {
     std::vector<double> exact, rounded;  // u and q
     std::vector<double> weighted;        // q times the roundings of its products
     double low_norm2 = 0.0;              // of the part whose products are left out of scores
-    double error = 0.0;                  // ‖u − q‖
+    double error = 0.0;                  // ‖u − q‖, of codes ‖v − q‖
     float scale = 1.0f;
     // Row by row; which of them depends on the format. Of codes, `floats` are rows on their way.
     std::vector<float> floats, low;
     std::vector<std::uint8_t> codes;
     double root_dim;
     float scales[panel_rows], rests2[panel_rows];  // of codes
+    double along[panel_rows] = {};                 // of their rows: c·u
 };
 
 ScoreSpace score_space(Metric metric, double largest_norm2) {
@@ -67,17 +75,70 @@ ScoreSpace score_space(Metric metric, double largest_norm2) {
     return {metric, std::ldexp(1.0, -(exponent + 1) / 2)};
 }
 
+// From a part of the rows, evenly spaced: so many tell it well enough.
+Origin origin_of(const Dataset& dataset, const ScoreSpace& space, const Scorer& scorer) {
+    constexpr std::int64_t most = 64, one_in = 32;
+    // Of the rows' mean squared norm: where less of it is common to all, codes gain too little.
+    constexpr double worth = 0.3;
+    const std::int64_t count = std::clamp<std::int64_t>(dataset.size() / one_in, 1, most);
+    const auto taken = static_cast<double>(count);
+    const auto width = static_cast<std::size_t>(padded(dataset.dim()));
+    std::vector<double> rows(width * static_cast<std::size_t>(count)), point(width);
+    double norms2 = 0.0;
+    for (std::int64_t i = 0; i < count; ++i) {
+        const std::int64_t position = i * dataset.size() / count;
+        const double factor = factor_of(dataset, space, position);
+        double* row = rows.data() + static_cast<std::size_t>(i) * width;
+        dataset.widen(position, row);
+        for (std::size_t k = 0; k < width; ++k) {
+            row[k] *= factor;
+            point[k] += row[k];
+        }
+        norms2 += dataset.norm2(position) * factor * factor;
+    }
+    double norm2 = 0.0;
+    for (double& element : point) {
+        element /= taken;
+        norm2 += element * element;
+    }
+    // What rows that share nothing would have by chance is no common part.
+    const bool shared =
+        count > 1 && taken * norm2 - norms2 / taken > worth * (taken - 1.0) * norms2 / taken;
+    if (!shared) {
+        std::fill(point.begin(), point.end(), 0.0);
+        norm2 = 0.0;
+    }
+    double coarseness = 0.0, measured = 0.0;
+    for (std::size_t at = 0; at < rows.size(); at += width) {
+        double largest = 0.0, length2 = 0.0;
+        for (std::size_t k = 0; k < width; ++k) {
+            const double element = rows[at + k] - point[k];
+            largest = std::max(largest, std::abs(element));
+            length2 += element * element;
+        }
+        if (!(length2 > 0.0)) continue;
+        // A code is off by at most half a step of largest/levels: squared, a twelfth on average.
+        coarseness += largest / scorer.levels *
+                      std::sqrt(static_cast<double>(dataset.dim()) / (12.0 * length2));
+        ++measured;
+    }
+    if (!shared) point.clear();
+    return {std::move(point), std::sqrt(norm2),
+            measured > 0.0 ? std::clamp(coarseness / measured, 0x1p-10, 1.0) : 1.0};
+}
+
 std::int64_t Operand::bytes(std::int64_t size, std::int64_t dim, const Scorer& scorer) {
     return round_up(size, tile_granule) * round_up(dim, scorer.depth_step) *
            bytes_of(scorer.format);
 }
 
 Operand::Operand(Team& team, const Dataset& dataset, const KernelSet& kernels, const Scorer& scorer,
-                 const ScoreSpace& space, bool keep)
+                 const ScoreSpace& space, const Origin& origin, bool keep)
     : dataset_(dataset),
       kernels_(kernels),
       scorer_(scorer),
       space_(space),
+      origin_(scorer.format == Format::int8 ? origin : Origin{}),
       keep_(keep),
       depth_(round_up(dataset.dim(), scorer.depth_step)),
       padded_size_(round_up(dataset.size(), tile_granule)),
@@ -133,18 +194,13 @@ Operand::Operand(Team& team, const Dataset& dataset, const KernelSet& kernels, c
     });
 }
 
-// What a row is multiplied by.
-double Operand::factor_of(std::int64_t position) const {
-    if (space_.metric != Metric::cosine) return space_.scale;
-    const double norm2 = dataset_.norm2(position);
-    return norm2 >= smallest_trusted_norm2 ? 1.0 / std::sqrt(norm2) : 0.0;
-}
-
 // Sixteen rows as float32 and what they are to be multiplied by: as they lie, where they are
-// float32 and their factor is as good as any in float32; else a copy, which is multiplied already.
+// float32, their factor is as good as any in float32 and the origin is zero; else a copy,
+// multiplied and less the origin already.
 struct Operand::Sources {
     const void* rows[panel_rows];
     float factors[panel_rows];
+    double along[panel_rows] = {};  // c·u
     std::vector<float> copies;
 };
 
@@ -154,9 +210,11 @@ Operand::Sources Operand::sources(std::int64_t first) const {
     std::vector<double> exact;
     for (std::int64_t lane = 0; lane < panel_rows; ++lane) {
         const std::int64_t position = first + lane;
-        const double factor = position < dataset_.size() ? factor_of(position) : 0.0;
+        const double factor =
+            position < dataset_.size() ? factor_of(dataset_, space_, position) : 0.0;
         const void* own = position < dataset_.size() ? dataset_.float32_row(position) : nullptr;
-        if (own != nullptr && 0x1p-100 < factor && factor < 0x1p100) {
+        const bool as_it_lies = own != nullptr && origin_.point.empty();
+        if (as_it_lies && 0x1p-100 < factor && factor < 0x1p100) {
             found.rows[lane] = own;
             found.factors[lane] = static_cast<float>(factor);
             continue;
@@ -166,8 +224,14 @@ Operand::Sources Operand::sources(std::int64_t first) const {
         if (position < dataset_.size()) {
             exact.resize(static_cast<std::size_t>(padded(dim)));
             dataset_.widen(position, exact.data());
+            for (double& element : exact) element *= factor;
+            if (!origin_.point.empty()) {
+                kernels_.exact_dot(exact.data(), origin_.point.data(), 0, 1, padded(dim),
+                                   &found.along[lane]);
+                for (std::size_t k = 0; k < exact.size(); ++k) exact[k] -= origin_.point[k];
+            }
             for (std::int64_t k = 0; k < dim; ++k) {
-                to[k] = static_cast<float>(exact[static_cast<std::size_t>(k)] * factor);
+                to[k] = static_cast<float>(exact[static_cast<std::size_t>(k)]);
             }
         }
         found.rows[lane] = to;
@@ -184,7 +248,7 @@ void Operand::pack_floats(std::int64_t first, std::byte* panel) const {
 // Of a row packed so: u, q and how far they are apart.
 void Operand::measure_floats(std::int64_t position, const std::byte* panel,
                              Scratch& scratch) const {
-    const double factor = factor_of(position);
+    const double factor = factor_of(dataset_, space_, position);
     const float* packed = reinterpret_cast<const float*>(panel) + position % panel_rows;
     dataset_.widen(position, scratch.exact.data());
     for (std::int64_t k = 0; k < dataset_.dim(); ++k) {
@@ -210,18 +274,19 @@ void Operand::pack_codes(std::int64_t first, Scratch& scratch, std::byte* panel)
     const Sources from = sources(first);
     kernels_.encode(from.rows, from.factors, dataset_.dim(), scorer_, smallest_coded,
                     scratch.floats.data(), scratch.codes.data(), scratch.scales, scratch.rests2);
+    std::copy(std::begin(from.along), std::end(from.along), std::begin(scratch.along));
     for (std::int64_t k = 0; k < depth_; k += row_bytes(), panel += packing_block) {
         constexpr std::int64_t word = 4;
         kernels_.transpose(scratch.codes.data() + k, depth_ / word, panel, panel_rows);
     }
 }
 
-// Of a row packed so, as codes q times a scale s: how far that is from u.
+// Of a row packed so, as codes q times a scale s: how far that is from v = u − c.
 //
-// In float32, t ≈ u/s passes through four roundings, t − q is exact, and the sum R = Σ(t − q)² is
+// In float32, t ≈ v/s passes through four roundings, t − q is exact, and the sum R = Σ(t − q)² is
 // made in eight parts or more, each off by a rounding for each addition: of at most 2¹⁶ elements,
 // none beyond L = levels,
-//     ‖u − s·q‖ ≤ s·(√R·(1 + 2⁻¹¹) + 2⁻²¹·L·√d)
+//     ‖v − s·q‖ ≤ s·(√R·(1 + 2⁻¹¹) + 2⁻²¹·L·√d)
 // All of a row that is too small for codes is left out.
 void Operand::measure_codes(std::int64_t position, Scratch& scratch) const {
     const std::int64_t lane = position % panel_rows;
@@ -266,7 +331,7 @@ void Operand::pack_bfloats(std::int64_t first, Scratch& scratch, std::byte* pane
 // Scales the row to u, and rounds that to what the format can hold of it.
 void Operand::round_row(std::int64_t position, std::int64_t lane, Scratch& scratch) const {
     const std::int64_t dim = dataset_.dim();
-    const double factor = factor_of(position);
+    const double factor = factor_of(dataset_, space_, position);
     double* exact = scratch.exact.data();
     double* rounded = scratch.rounded.data();
     dataset_.widen(position, exact);
@@ -303,13 +368,16 @@ void Operand::round_row(std::int64_t position, std::int64_t lane, Scratch& scrat
 
 // The row's share E of the bound |score − true score| ≤ E_x + E_y, and what the sweep makes of it.
 //
-// With u the true scaled row, ‖u‖ ≤ 1, q the packed one, r = ‖u − q‖, and M = ‖u‖ + 2r ≥ ‖q‖ + r:
-//   packing     |u_x·u_y − q_x·q_y| ≤ r_x‖u_y‖ + ‖q_x‖r_y            ≤ r + ½r² a row
+// With u the true scaled row, ‖u‖ ≤ 1, c the origin (zero but for codes), v = u − c, q the packed
+// v, r = ‖v − q‖, R = 1 + ‖c‖ ≥ ‖v‖, and M = ‖u‖ + ‖c‖ + 2r ≥ ‖q‖ + r:
+//   packing     |v_x·v_y − q_x·q_y| ≤ r_x‖v_y‖ + ‖q_x‖r_y            ≤ r + ½r² a row, or of codes
+//               ≤ min(½r²/ε, R·r) + ½ε‖v‖² + ½r², for 2ab ≤ a²/ε + εb² whatever ε is
 //   low parts   |l_x·l_y|, of pairs of bfloat16                       ≤ ½‖l‖² a row
 //   summation   m_k float32 roundings: ≤ Σγ_k|q_x[k]·q_y[k]|           ≤ ½Σγ_k·q[k]² a row,
 //               γ_k = m_k·2⁻²⁴/(1 − m_k·2⁻²⁴); (|h| + |l|)² ≤ (1 + 2⁻⁶)q² of pairs of bfloat16
-//   canonical   the float64 distance itself, of d terms               ≤ (2d + 32)·2⁻⁵²·M² a row
-//   sweep       three products and four operations in float32     ≤ 2⁻²²·(M² + 1.25b + 4E) a row
+//   canonical   the float64 distance itself, of d terms               ≤ (2d + 32)·2⁻⁵²·M² a row,
+//               and c·u as much again
+//   sweep       three products and four operations in float32     ≤ 2⁻²²·(M² + 1.25|b| + 4E) a row
 //   underflow   of any float32 operation, flushed to zero or not      ≤ d·2⁻¹²⁰
 void Operand::bound_row(std::int64_t position, Scratch& scratch) {
     double rounding = 0.0;
@@ -323,17 +391,28 @@ void Operand::bound_row(std::int64_t position, Scratch& scratch) {
 
     const double dim = static_cast<double>(dataset_.dim());
     const double exact_norm2 = dataset_.norm2(position);
-    const double r = scratch.error * (1.0 + 0x1p-20);
     const double norm =
         space_.metric == Metric::cosine ? 1.0 : std::sqrt(exact_norm2) * space_.scale;
-    const double m2 = (norm + 2.0 * r) * (norm + 2.0 * r) * (1.0 + 0x1p-20);
+    const double from_origin = norm + origin_.norm;
+    const double r =
+        scratch.error * (1.0 + 0x1p-20) + (origin_.point.empty() ? 0.0 : 0x1p-50 * from_origin);
+    const double m2 = (from_origin + 2.0 * r) * (from_origin + 2.0 * r) * (1.0 + 0x1p-20);
+    const double canonical = (2.0 * dim + 32.0) * 0x1p-52 * m2;
+    const double along = origin_.point.empty() ? 0.0 : scratch.along[position % panel_rows];
     const double b =
-        from_differences(space_.metric) ? 0.5 * (exact_norm2 * space_.scale) * space_.scale : 0.0;
+        (from_differences(space_.metric) ? 0.5 * (exact_norm2 * space_.scale) * space_.scale
+                                         : 0.0) +
+        0.5 * origin_.norm * origin_.norm - along;
 
-    double error = (r + 0.5 * r * r + 0.5 * scratch.low_norm2) * (1.0 + 0x1p-20) +
-                   0.5 * (1.0 + 0x1p-6) * rounding + (2.0 * dim + 32.0) * 0x1p-52 * m2 +
-                   dim * 0x1p-120;
-    error += 0x1p-22 * (m2 + 1.25 * b + 4.0 * error);
+    double packing = r;
+    if (scorer_.format == Format::int8) {
+        const double v2 = norm * norm - 2.0 * along + origin_.norm * origin_.norm + canonical;
+        packing = std::min(0.5 * r * r / origin_.coarseness, (1.0 + origin_.norm) * r) +
+                  0.5 * origin_.coarseness * v2;
+    }
+    double error = (packing + 0.5 * r * r + 0.5 * scratch.low_norm2) * (1.0 + 0x1p-20) +
+                   0.5 * (1.0 + 0x1p-6) * rounding + 2.0 * canonical + dim * 0x1p-120;
+    error += 0x1p-22 * (m2 + 1.25 * std::abs(b) + 4.0 * error);
     const bool trusted = space_.metric != Metric::cosine || exact_norm2 == 0.0 ||
                          exact_norm2 >= smallest_trusted_norm2;
     if (!trusted || !(error < unbounded)) error = unbounded;

@@ -1,8 +1,8 @@
 // Operand: the rows of a Dataset packed for one Scorer, each with its error bound. Packed rows are
 // kept, or made anew whenever they are asked for.
 //
-// The packed row q differs from the true (scaled) row u by e = u − q; the scorer adds its own
-// rounding. The bound of a pair's score separates into a term for each row,
+// The packed row q differs from the true (scaled) row u, less the origin, by e = u − c − q; the
+// scorer adds its own rounding. The bound of a pair's score separates into a term for each row,
 //     |score − true score| ≤ E_x + E_y,
 // so it can be folded into a bias for each row and cost nothing in the sweep: see bound_row.
 #pragma once
@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "dataset.hpp"
 #include "kernels/kernel_set.hpp"
@@ -50,6 +51,17 @@ constexpr std::int64_t bytes_of(Format format) {
 // The score space of a call: one scale for all its rows.
 ScoreSpace score_space(Metric metric, double largest_norm2);
 
+// Where int8 codes are measured from: a point c of score space near the middle of the rows, if they
+// share much (the embeddings of many encoders do), else zero. What a score lacks then is a number
+// for each row, u_x·u_y = (u_x − c)·(u_y − c) − b_x − b_y with b = ½‖c‖² − c·u, and codes of
+// shorter rows are closer to them.
+struct Origin {
+    std::vector<double> point;  // empty stands for zero
+    double norm = 0.0;
+    double coarseness = 1.0;  // ε: how far codes are off, usually, in parts of what they stand for
+};
+Origin origin_of(const Dataset& dataset, const ScoreSpace& space, const Scorer& scorer);
+
 // Rows ready for the row side of tiles, with what int8 sums begin at: a word for each row, or,
 // where sums are short, for each row of each block of each panel.
 struct RowSide {
@@ -60,9 +72,10 @@ struct RowSide {
 
 class Operand {
 public:
-    // With keep == false only the bounds are kept.
+    // With keep == false only the bounds are kept. The origin is for int8, and the same for all
+    // operands that meet.
     Operand(Team& team, const Dataset& dataset, const KernelSet& kernels, const Scorer& scorer,
-            const ScoreSpace& space, bool keep);
+            const ScoreSpace& space, const Origin& origin, bool keep);
 
     const Scorer& scorer() const { return scorer_; }
 
@@ -122,7 +135,6 @@ public:
 private:
     struct Scratch;
     struct Sources;
-    double factor_of(std::int64_t position) const;
     Sources sources(std::int64_t first) const;
     // Each packs a panel.
     void pack_floats(std::int64_t first, std::byte* panel) const;
@@ -142,6 +154,7 @@ private:
     const KernelSet& kernels_;
     const Scorer& scorer_;
     ScoreSpace space_;
+    Origin origin_;
     bool keep_;
     std::int64_t depth_, padded_size_;
     Buffer<std::byte> panels_;

@@ -105,43 +105,101 @@ std::vector<float> all_scores(Team& team, const Dataset& dataset, const Operand&
     return scores;
 }
 
+// What is chosen for the rows, and for codes what nobody would choose.
+std::vector<Origin> origins_for(const Dataset& dataset, const ScoreSpace& space,
+                                const Scorer& scorer) {
+    std::vector<Origin> origins{origin_of(dataset, space, scorer)};
+    if (scorer.format != Format::int8) return origins;
+    origins.push_back({{}, 0.0, 1e-3});
+    for (const double length : {0.01, 1.3}) {
+        Random random(5);
+        std::vector<double> point(static_cast<std::size_t>(padded(dataset.dim())));
+        double norm2 = 0.0;
+        for (std::int64_t k = 0; k < dataset.dim(); ++k) {
+            point[static_cast<std::size_t>(k)] = length * random.uniform();
+            norm2 += point[static_cast<std::size_t>(k)] * point[static_cast<std::size_t>(k)];
+        }
+        origins.push_back({std::move(point), std::sqrt(norm2), 0.3});
+    }
+    return origins;
+}
+
 void check_rows(Tally& tally, const KernelSet& kernels, const Scorer& scorer, const Rows& rows,
                 Metric metric) {
     run_team(1, nullptr, [&](Team& team) {
         Dataset dataset(rows.population(), std::nullopt, kernels);
         dataset.measure(team);
         const ScoreSpace space = score_space(metric, dataset.largest_norm2());
-        const Operand operand(team, dataset, kernels, scorer, space, true);
-        const std::vector<float> scores = all_scores(team, dataset, operand, metric);
         ExactDistance exact(dataset, dataset, kernels, metric);
-        float widest = 0.0f;
-        std::int64_t outside = 0;
-        for (std::int64_t i = 0; i < rows.count; ++i) {
-            for (std::int64_t j = 0; j < rows.count; ++j) {
-                const double distance = exact(i, j);
-                const float score = scores[static_cast<std::size_t>(i * rows.count + j)];
-                for (const Sign sign : {Sign::nearest, Sign::farthest}) {
-                    const float* bias = operand.bias(sign);
-                    const float upper =
-                        (sign == Sign::nearest ? score : -score) - bias[i] - bias[j];
-                    const float lower = upper - operand.width()[i] - operand.width()[j];
-                    outside += !(upper >= space.floor(sign, distance));
-                    outside += !(lower <= space.ceiling(sign, distance));
-                    widest = std::max(widest, upper - lower);
+        bool chosen = true;
+        for (const Origin& origin : origins_for(dataset, space, scorer)) {
+            const Operand operand(team, dataset, kernels, scorer, space, origin, true);
+            const std::vector<float> scores = all_scores(team, dataset, operand, metric);
+            float widest = 0.0f;
+            std::int64_t outside = 0;
+            for (std::int64_t i = 0; i < rows.count; ++i) {
+                for (std::int64_t j = 0; j < rows.count; ++j) {
+                    const double distance = exact(i, j);
+                    const float score = scores[static_cast<std::size_t>(i * rows.count + j)];
+                    for (const Sign sign : {Sign::nearest, Sign::farthest}) {
+                        const float* bias = operand.bias(sign);
+                        const float upper =
+                            (sign == Sign::nearest ? score : -score) - bias[i] - bias[j];
+                        const float lower = upper - operand.width()[i] - operand.width()[j];
+                        outside += !(upper >= space.floor(sign, distance));
+                        outside += !(lower <= space.ceiling(sign, distance));
+                        widest = std::max(widest, upper - lower);
+                    }
                 }
             }
-        }
-        const std::string what = rows.name + ", " + std::to_string(rows.dim) +
-                                 " dimensions, metric " + std::to_string(static_cast<int>(metric)) +
-                                 ", format " + std::to_string(static_cast<int>(scorer.format));
-        tally.check(outside == 0, what + ": " + std::to_string(outside) + " bounds are wrong");
-        if (rows.name == "uniform") {
-            const float narrow = scorer.format == Format::int8       ? 20.0f / scorer.levels
-                                 : scorer.format == Format::bfloat16 ? 1e-2f
-                                                                     : 1e-4f;
-            tally.check(widest < narrow, what + ": the bounds are as wide as " + text(widest));
+            const std::string what = rows.name + ", " + std::to_string(rows.dim) +
+                                     " dimensions, metric " +
+                                     std::to_string(static_cast<int>(metric)) + ", format " +
+                                     std::to_string(static_cast<int>(scorer.format)) +
+                                     ", origin at " + text(origin.norm);
+            tally.check(outside == 0, what + ": " + std::to_string(outside) + " bounds are wrong");
+            if (rows.name == "uniform" && chosen) {
+                const float narrow = scorer.format == Format::int8       ? 20.0f / scorer.levels
+                                     : scorer.format == Format::bfloat16 ? 1e-2f
+                                                                         : 1e-4f;
+                tally.check(widest < narrow, what + ": the bounds are as wide as " + text(widest));
+            }
+            chosen = false;
         }
     });
+}
+
+// Codes of rows that share a large part are measured from that part, and are the closer for it;
+// those of rows that share little are not.
+void check_origin(Tally& tally, const KernelSet& kernels, Metric metric) {
+    constexpr std::int64_t count = 700, dim = 100;
+    Random random(23);
+    for (const double common : {0.0, 3.0}) {
+        const Rows rows = make_rows("rows", count, dim, [&](std::int64_t, std::int64_t k) {
+            return common * std::sin(static_cast<double>(k)) + random.uniform();
+        });
+        run_team(1, nullptr, [&](Team& team) {
+            Dataset dataset(rows.population(), std::nullopt, kernels);
+            dataset.measure(team);
+            const ScoreSpace space = score_space(metric, dataset.largest_norm2());
+            const Origin chosen = origin_of(dataset, space, kernels.coarse);
+            const Origin zero{{}, 0.0, chosen.coarseness};
+            const auto mean_width = [&](const Origin& origin) {
+                const Operand operand(team, dataset, kernels, kernels.coarse, space, origin, true);
+                double sum = 0.0;
+                for (std::int64_t p = 0; p < count; ++p) {
+                    sum += static_cast<double>(operand.width()[p]);
+                }
+                return sum / count;
+            };
+            const std::string what = "origin of metric " + std::to_string(static_cast<int>(metric));
+            tally.check(chosen.point.empty() == (common == 0.0), what + ": not where it should be");
+            if (common == 0.0) return;
+            const double near = mean_width(chosen), far = mean_width(zero);
+            tally.check(near < 0.3 * far,
+                        what + ": widths " + text(near) + ", without " + text(far));
+        });
+    }
 }
 
 // Every seed is reached by as many candidates of the row as are wanted; and seeds are worth having.
@@ -169,7 +227,8 @@ void check_seeds(Tally& tally, const KernelSet& kernels, Metric metric, bool lab
         Dataset dataset(population, std::nullopt, kernels);
         dataset.measure(team);
         const ScoreSpace space = score_space(metric, dataset.largest_norm2());
-        const Operand operand(team, dataset, kernels, kernels.coarse, space, true);
+        const Operand operand(team, dataset, kernels, kernels.coarse, space,
+                              origin_of(dataset, space, kernels.coarse), true);
         const Pairing pairing{&dataset, &dataset, &operand, &operand, true, true, metric};
         const Relation relation = labelled ? Relation::negatives : Relation::any;
         const std::vector<float> seeds = seed_floors(team, pairing, relation, sign, k);
@@ -209,6 +268,9 @@ void check_bounds(Tally& tally, const KernelSet& kernels) {
                 if (scorer->score != nullptr) check_rows(tally, kernels, *scorer, rows, metric);
             }
         }
+    }
+    for (const Metric metric : {Metric::cosine, Metric::dot, Metric::euclidean}) {
+        check_origin(tally, kernels, metric);
     }
     for (const Metric metric : {Metric::cosine, Metric::sqeuclidean}) {
         for (const Sign sign : {Sign::nearest, Sign::farthest}) {

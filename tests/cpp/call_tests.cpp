@@ -39,7 +39,7 @@ struct Data {
     }
 };
 
-enum class Kind : std::uint8_t { random, tied, duplicated };
+enum class Kind : std::uint8_t { random, tied, duplicated, sharing };
 
 // A value of the kind as the dtype's bits; the value is always exactly representable.
 Data make_data(const char* name, Kind kind, DType dtype, std::int64_t rows, std::int64_t dim,
@@ -57,6 +57,7 @@ Data make_data(const char* name, Kind kind, DType dtype, std::int64_t rows, std:
         for (std::int64_t k = 0; k < dim; ++k) {
             double value = kind == Kind::tied ? static_cast<double>(random.below(3) - 1)
                                               : random.uniform() + random.uniform();
+            if (kind == Kind::sharing) value += 3.0 * std::sin(static_cast<double>(k));
             if (copied) value = data.values[original * dim + k];
             const auto single = std::bit_cast<std::uint32_t>(static_cast<float>(value));
             switch (dtype) {
@@ -425,7 +426,9 @@ void check_calls(Tally& tally, std::string_view set) {
     const Data duplicated =
         make_data("duplicated rows", Kind::duplicated, DType::bfloat16, 113, 9, 6, 14);
     const Data halves = make_data("half rows", Kind::random, DType::float16, 65, 17, 9, 15);
-    for (const Data* data : {&random, &long_rows, &tied, &duplicated, &halves}) {
+    const Data sharing =
+        make_data("rows that share a part", Kind::sharing, DType::float32, 150, 96, 7, 19);
+    for (const Data* data : {&random, &long_rows, &tied, &duplicated, &halves, &sharing}) {
         check_distances(tally, set, *data, nullptr);
         check_mining(tally, set, *data, nullptr, nullptr);
         const Data references = make_data("references", data == &tied ? Kind::tied : Kind::random,

@@ -49,6 +49,7 @@ KINDS = (
     "subnormal",
     "mixed",
     "near",
+    "sharing",
 )
 WIDE = ("huge", "tiny", "subnormal", "mixed")  # float64 only
 
@@ -77,6 +78,8 @@ def rows(kind: str, n: int, d: int, rng: np.random.Generator) -> np.ndarray:
         return normal * 10.0 ** rng.integers(-20, 21, size=(n, 1)) * 10.0 ** rng.integers(-3, 4, d)
     if kind == "near":  # distances far below what float32 resolves
         return rng.normal(size=(1, d)) + 1e-9 * normal
+    if kind == "sharing":  # one direction, as the embeddings of many encoders
+        return 3.0 * rng.normal(size=(1, d)) + normal
     raise AssertionError(kind)
 
 
