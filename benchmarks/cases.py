@@ -1,4 +1,4 @@
-"""What is mined: embedding files, clustered synthetic sets, random directions and small batches.
+"""What is mined: embedding files, clustered and other synthetic sets, and small batches.
 
 A case is a description, so that every process can make its rows for itself. Rows are normalised
 to length 1 here, once for all: no contender has to pay for it.
@@ -18,6 +18,7 @@ Labels = npt.NDArray[np.int64]
 
 LARGEST_BATCH = 2048  # up to here a whole n×n matrix is what people would write
 NOISE = 1.5  # length of the noise to that of a class centre: neighbouring classes overlap
+COMMON = 0.8  # the mean cosine of two rows of a set that shares much
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,13 @@ class Case:
     prunable: bool = (
         True  # false: directions at random, no row is nearer to its class than to others
     )
+    common: float = 0.0  # of each squared norm: the part that all rows share
 
     def load(self) -> tuple[Rows, Labels]:
         """Return float32 rows of length 1 and their labels; every class has two rows or more."""
         if self.embeddings is None or self.labels is None:
-            return _clustered(self.n, self.d, self.classes, 1 if self.prunable else 0)
+            rows, labels = _clustered(self.n, self.d, self.classes, 1 if self.prunable else 0)
+            return (_sharing(rows, self.common) if self.common else rows), labels
         rows, labels = np.load(self.embeddings), np.load(self.labels)
         _, numbers, sizes = np.unique(labels, return_inverse=True, return_counts=True)
         kept = sizes[numbers] > 1
@@ -84,6 +87,12 @@ def unprunable(size: str) -> Case:
     return replace(described, name=name, prunable=False)
 
 
+def sharing(size: str) -> Case:
+    """Return the case of a size whose rows lie close together, as those of many encoders do."""
+    described = synthetic(size)
+    return replace(described, name=f"sharing {described.n}x{described.d}", common=COMMON)
+
+
 def _clustered(n: int, d: int, classes: int, spread: int) -> tuple[Rows, Labels]:
     """Return rows around random centres, in random order; classes of equal size, as peers like."""
     rng = np.random.default_rng(0)
@@ -92,6 +101,13 @@ def _clustered(n: int, d: int, classes: int, spread: int) -> tuple[Rows, Labels]
     rows *= np.float32(spread)
     rows += np.float32(NOISE) * rng.standard_normal((n, d), dtype=np.float32)
     return _normalised(rows), labels
+
+
+def _sharing(rows: Rows, common: float) -> Rows:
+    """Return the rows with one direction added to all of them."""
+    direction = np.random.default_rng(1).standard_normal(rows.shape[1], dtype=np.float32)
+    direction *= np.float32(np.sqrt(common / (1 - common)) / np.linalg.norm(direction))
+    return _normalised(rows + direction)
 
 
 def _normalised(rows: Rows) -> Rows:

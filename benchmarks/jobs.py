@@ -44,6 +44,8 @@ class Job:
         """Whether the case is asked this at all."""
         if not case.prunable:
             return self.name == "hard"
+        if case.common:
+            return self.kind == "ranked"
         if self.kind == "within":
             return case.is_batch
         if self.kind == "semihard":

@@ -30,8 +30,10 @@ TABLES = "tables"  # the markers of the page
 BATCHES = ["64x64x8", "256x128x32", "512x256x64", "1024x256x64"]
 SYNTHETIC = ["60000x128x1000", "30000x768x500"]
 UNPRUNABLE = ["20000x16x200", "20000x512x200"]
+SHARING = ["20000x384x200"]
 QUICK = ["2500x32x50", "100x16x10"]
 QUICK_UNPRUNABLE = ["2100x16x21"]
+QUICK_SHARING = ["2100x70x21"]
 
 
 def main() -> None:
@@ -111,10 +113,12 @@ def _measured(
 def _cases(arguments: argparse.Namespace) -> list[cases.Case]:
     sizes = QUICK if arguments.quick else [*SYNTHETIC, *BATCHES]
     hard_to_prune = QUICK_UNPRUNABLE if arguments.quick else UNPRUNABLE
+    sharing = QUICK_SHARING if arguments.quick else SHARING
     if arguments.synthetic:
-        sizes, hard_to_prune = arguments.synthetic, []
+        sizes, hard_to_prune, sharing = arguments.synthetic, [], []
     found = [cases.synthetic(size) for size in sizes]
     found += [cases.unprunable(size) for size in arguments.unprunable or hard_to_prune]
+    found += [cases.sharing(size) for size in arguments.sharing or sharing]
     if arguments.embeddings is not None:
         found.insert(0, cases.of_files(arguments.embeddings, arguments.labels))
     return found
@@ -153,6 +157,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--labels", type=Path, metavar="FILE.npy")
     add("--synthetic", nargs="+", metavar="NxDxC", help="rows, dimensions, classes of each set")
     add("--unprunable", nargs="+", metavar="NxDxC", help="the same of sets of random directions")
+    add("--sharing", nargs="+", metavar="NxDxC", help="the same of sets whose rows share much")
     add("--cases", nargs="+", metavar="PART", help="only cases with this in their name")
     add("--contenders", nargs="+", metavar="PART", help="only contenders with this in their name")
     add("--jobs", nargs="+", choices=tuple(JOBS), default=list(JOBS))

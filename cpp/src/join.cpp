@@ -123,16 +123,16 @@ Pairing Join::packed(Precision precision, std::int64_t budget) {
     };
     const std::int64_t in_all = bytes(*cols_) + (rows_ == cols_ ? 0 : bytes(*rows_));
     const auto index = static_cast<std::size_t>(precision);
-    Origin origin;
-    if (precision == Precision::coarse && !row_operands_[index]) {
-        origin = origin_of(*cols_, space_, scorer);  // the same for whichever rows meet them
+    auto &row_operand = row_operands_[index], &col_operand = col_operands_[index];
+    Origin origin;  // the same for both sides
+    if (precision == Precision::coarse && !row_operand) {
+        origin = col_operand ? col_operand->origin() : origin_of(*cols_, space_, scorer);
     }
     const auto pack = [&](const std::shared_ptr<const Dataset>& dataset) {
         return std::make_shared<const Operand>(team_, *dataset, kernels_, scorer, space_, origin,
                                                in_all <= budget);
     };
     note_use(name_of(scorer.format));
-    auto &row_operand = row_operands_[index], &col_operand = col_operands_[index];
     if (!col_operand) col_operand = pack(cols_);
     if (!row_operand) row_operand = rows_ == cols_ ? col_operand : pack(rows_);
     return {rows_.get(),    cols_.get(), row_operand.get(), col_operand.get(), self_join_,

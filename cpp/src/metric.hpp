@@ -77,11 +77,11 @@ inline double reach(double from, double margin) {
     return low;
 }
 
-// Scores: large is close. Rows are packed as q = x/‖x‖ (cosine) or q = s·x, s a power of two that
-// brings the largest norm into (½, 1]; the score of a pair is
-//     cosine       q_x·q_y             = 1 − d
-//     dot          q_x·q_y             = −s²·d
-//     (sq)euclid   q_x·q_y − b_x − b_y = −½(s·√sq)²,  b = ½‖s·x‖²
+// Scores: large is close. Rows are scaled to u = x/‖x‖ (cosine) or u = s·x, s a power of two that
+// brings the largest norm into (⅓, 1]; the score of a pair is
+//     cosine       u_x·u_y             = 1 − d
+//     dot          u_x·u_y             = −s²·d
+//     (sq)euclid   u_x·u_y − b_x − b_y = −½(s·√sq)²,  b = ½‖s·x‖²
 struct ScoreSpace {
     Metric metric = Metric::cosine;
     double scale = 1.0;

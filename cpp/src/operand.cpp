@@ -75,56 +75,87 @@ ScoreSpace score_space(Metric metric, double largest_norm2) {
     return {metric, std::ldexp(1.0, -(exponent + 1) / 2)};
 }
 
-// From a part of the rows, evenly spaced: so many tell it well enough.
+namespace {
+
+// Some rows of a dataset as they are scored, evenly spaced; each is padded with zeros.
+struct Sample {
+    std::size_t width;
+    std::vector<double> rows;
+    double mean_norm2 = 0.0;
+
+    Sample(const Dataset& dataset, const ScoreSpace& space, std::int64_t count)
+        : width(static_cast<std::size_t>(padded(dataset.dim()))),
+          rows(width * static_cast<std::size_t>(count)) {
+        for (std::int64_t i = 0; i < count; ++i) {
+            const std::int64_t position = i * dataset.size() / count;
+            const double factor = factor_of(dataset, space, position);
+            double* row = rows.data() + static_cast<std::size_t>(i) * width;
+            dataset.widen(position, row);
+            for (std::size_t k = 0; k < width; ++k) row[k] *= factor;
+            mean_norm2 += dataset.norm2(position) * factor * factor / static_cast<double>(count);
+        }
+    }
+
+    double count() const { return static_cast<double>(rows.size() / width); }
+
+    std::vector<double> mean() const {
+        std::vector<double> mean(width);
+        for (std::size_t at = 0; at < rows.size(); at += width) {
+            for (std::size_t k = 0; k < width; ++k) mean[k] += rows[at + k];
+        }
+        for (double& element : mean) element /= count();
+        return mean;
+    }
+
+    // How far codes of so many levels are off from the rows less a point.
+    double coarseness(const std::vector<double>& point, int levels) const {
+        double sum = 0.0, measured = 0.0;
+        for (std::size_t at = 0; at < rows.size(); at += width) {
+            double largest = 0.0, length2 = 0.0, rest2 = 0.0;
+            for (std::size_t k = 0; k < width; ++k) {
+                const double element = rows[at + k] - point[k];
+                largest = std::max(largest, std::abs(element));
+                length2 += element * element;
+            }
+            if (!(length2 > 0.0)) continue;
+            constexpr double rounder = 0x1.8p52;  // leaves no room for a fraction
+            const double steps = levels / largest;
+            for (std::size_t k = 0; k < width; ++k) {
+                const double code = (rows[at + k] - point[k]) * steps;
+                const double rest = code - ((code + rounder) - rounder);
+                rest2 += rest * rest;
+            }
+            sum += std::sqrt(rest2 / length2) / steps;
+            ++measured;
+        }
+        return measured > 0.0 ? sum / measured : 0.0;
+    }
+};
+
+}  // namespace
+
+// So few rows tell it well enough.
 Origin origin_of(const Dataset& dataset, const ScoreSpace& space, const Scorer& scorer) {
-    constexpr std::int64_t most = 64, one_in = 32;
+    constexpr std::int64_t least = 4, most = 64, one_in = 32;
     // Of the rows' mean squared norm: where less of it is common to all, codes gain too little.
     constexpr double worth = 0.3;
-    const std::int64_t count = std::clamp<std::int64_t>(dataset.size() / one_in, 1, most);
-    const auto taken = static_cast<double>(count);
-    const auto width = static_cast<std::size_t>(padded(dataset.dim()));
-    std::vector<double> rows(width * static_cast<std::size_t>(count)), point(width);
-    double norms2 = 0.0;
-    for (std::int64_t i = 0; i < count; ++i) {
-        const std::int64_t position = i * dataset.size() / count;
-        const double factor = factor_of(dataset, space, position);
-        double* row = rows.data() + static_cast<std::size_t>(i) * width;
-        dataset.widen(position, row);
-        for (std::size_t k = 0; k < width; ++k) {
-            row[k] *= factor;
-            point[k] += row[k];
-        }
-        norms2 += dataset.norm2(position) * factor * factor;
-    }
+    if (dataset.size() == 0) return {};
+    const Sample sample(dataset, space,
+                        std::clamp(dataset.size() / one_in, std::min(least, dataset.size()), most));
+    std::vector<double> point = sample.mean();
     double norm2 = 0.0;
-    for (double& element : point) {
-        element /= taken;
-        norm2 += element * element;
-    }
-    // What rows that share nothing would have by chance is no common part.
-    const bool shared =
-        count > 1 && taken * norm2 - norms2 / taken > worth * (taken - 1.0) * norms2 / taken;
+    for (const double element : point) norm2 += element * element;
+    // The mean product of two rows; what they would have in common by chance is none.
+    const double others = sample.count() - 1.0;
+    const bool shared = others > 0.0 && sample.count() * norm2 - sample.mean_norm2 >
+                                            others * worth * sample.mean_norm2;
     if (!shared) {
         std::fill(point.begin(), point.end(), 0.0);
         norm2 = 0.0;
     }
-    double coarseness = 0.0, measured = 0.0;
-    for (std::size_t at = 0; at < rows.size(); at += width) {
-        double largest = 0.0, length2 = 0.0;
-        for (std::size_t k = 0; k < width; ++k) {
-            const double element = rows[at + k] - point[k];
-            largest = std::max(largest, std::abs(element));
-            length2 += element * element;
-        }
-        if (!(length2 > 0.0)) continue;
-        // A code is off by at most half a step of largest/levels: squared, a twelfth on average.
-        coarseness += largest / scorer.levels *
-                      std::sqrt(static_cast<double>(dataset.dim()) / (12.0 * length2));
-        ++measured;
-    }
+    const double coarseness = sample.coarseness(point, scorer.levels);
     if (!shared) point.clear();
-    return {std::move(point), std::sqrt(norm2),
-            measured > 0.0 ? std::clamp(coarseness / measured, 0x1p-10, 1.0) : 1.0};
+    return {std::move(point), std::sqrt(norm2), std::max(coarseness, Origin::least_coarseness)};
 }
 
 std::int64_t Operand::bytes(std::int64_t size, std::int64_t dim, const Scorer& scorer) {
@@ -371,12 +402,13 @@ void Operand::round_row(std::int64_t position, std::int64_t lane, Scratch& scrat
 // With u the true scaled row, ‖u‖ ≤ 1, c the origin (zero but for codes), v = u − c, q the packed
 // v, r = ‖v − q‖, R = 1 + ‖c‖ ≥ ‖v‖, and M = ‖u‖ + ‖c‖ + 2r ≥ ‖q‖ + r:
 //   packing     |v_x·v_y − q_x·q_y| ≤ r_x‖v_y‖ + ‖q_x‖r_y            ≤ r + ½r² a row, or of codes
-//               ≤ min(½r²/ε, R·r) + ½ε‖v‖² + ½r², for 2ab ≤ a²/ε + εb² whatever ε is
+//               ≤ min(½r²/ε, R·r) + ½ε‖v‖² + ½r², for 2ab ≤ a²/ε + εb² whatever ε is;
+//               with r some 2⁻⁵⁰(‖u‖ + ‖c‖) larger, for u − c is rounded in float64
 //   low parts   |l_x·l_y|, of pairs of bfloat16                       ≤ ½‖l‖² a row
 //   summation   m_k float32 roundings: ≤ Σγ_k|q_x[k]·q_y[k]|           ≤ ½Σγ_k·q[k]² a row,
 //               γ_k = m_k·2⁻²⁴/(1 − m_k·2⁻²⁴); (|h| + |l|)² ≤ (1 + 2⁻⁶)q² of pairs of bfloat16
 //   canonical   the float64 distance itself, of d terms               ≤ (2d + 32)·2⁻⁵²·M² a row,
-//               and c·u as much again
+//               and b as much again
 //   sweep       three products and four operations in float32     ≤ 2⁻²²·(M² + 1.25|b| + 4E) a row
 //   underflow   of any float32 operation, flushed to zero or not      ≤ d·2⁻¹²⁰
 void Operand::bound_row(std::int64_t position, Scratch& scratch) {

@@ -58,7 +58,10 @@ ScoreSpace score_space(Metric metric, double largest_norm2);
 struct Origin {
     std::vector<double> point;  // empty stands for zero
     double norm = 0.0;
-    double coarseness = 1.0;  // ε: how far codes are off, usually, in parts of what they stand for
+    // ε: how far codes are off, usually, in parts of what they stand for. Too small a number costs
+    // only what there is to gain.
+    double coarseness = least_coarseness;
+    static constexpr double least_coarseness = 0x1p-20;
 };
 Origin origin_of(const Dataset& dataset, const ScoreSpace& space, const Scorer& scorer);
 
@@ -78,6 +81,7 @@ public:
             const ScoreSpace& space, const Origin& origin, bool keep);
 
     const Scorer& scorer() const { return scorer_; }
+    const Origin& origin() const { return origin_; }
 
     // The panels of `count` rows (always as many with one scratch) from position `first` on, a
     // multiple of panel_rows, in memory that lasts until the next call with that scratch.

@@ -5,7 +5,7 @@
 // reads from top to bottom and opens one region.
 //
 // There is no barrier: a step of the program ends when its tasks are done, and waits for no helper
-// that has not begun one. Where other processes have the cores a helper may get none for
+// that has not come for one. Where other processes have the cores a helper may get none for
 // milliseconds, and the others do meanwhile what it would have done.
 #pragma once
 

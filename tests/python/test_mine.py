@@ -52,6 +52,7 @@ LARGER = {
     "duplicates": (997, 130),
     "equal": (1200, 9),
     "near": (800, 200),
+    "sharing": (1100, 96),
 }
 
 
