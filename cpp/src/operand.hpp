@@ -9,61 +9,20 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
-#include <span>
-#include <vector>
 
+#include "buffer.hpp"
 #include "dataset.hpp"
 #include "kernels/kernel_set.hpp"
 #include "metric.hpp"
 #include "parallel.hpp"
+#include "space.hpp"
 
 namespace tripletmine {
-
-// Memory on a cache line's boundary, not initialised. Room for the boundary is part of it: glibc
-// seldom finds aligned memory among what was freed, and each call would ask the system for more.
-template <typename Element>
-class Buffer {
-public:
-    Buffer() = default;
-    explicit Buffer(std::int64_t size)
-        : memory_(new std::byte[static_cast<std::size_t>(size) * sizeof(Element) + line]) {}
-    Element* data() const {
-        const auto place = reinterpret_cast<std::uintptr_t>(memory_.get());
-        return reinterpret_cast<Element*>((place + line - 1) / line * line);
-    }
-    bool empty() const { return memory_ == nullptr; }
-
-private:
-    static constexpr std::uintptr_t line = 64;
-    std::unique_ptr<std::byte[]> memory_;
-};
-
-inline std::int64_t round_up(std::int64_t value, std::int64_t step) {
-    return (value + step - 1) / step * step;
-}
 
 // Of an element of a packed row.
 constexpr std::int64_t bytes_of(Format format) {
     return format == Format::int8 ? 1 : format == Format::bfloat16 ? 2 : 4;
 }
-
-// The score space of a call: one scale for all its rows.
-ScoreSpace score_space(Metric metric, double largest_norm2);
-
-// Where int8 codes are measured from: a point c of score space near the middle of the rows, if they
-// share much (the embeddings of many encoders do), else zero. What a score lacks then is a number
-// for each row, u_x·u_y = (u_x − c)·(u_y − c) − b_x − b_y with b = ½‖c‖² − c·u, and codes of
-// shorter rows are closer to them.
-struct Origin {
-    std::vector<double> point;  // empty stands for zero
-    double norm = 0.0;
-    // ε: how far codes are off, usually, in parts of what they stand for. Too small a number costs
-    // only what there is to gain.
-    double coarseness = least_coarseness;
-    static constexpr double least_coarseness = 0x1p-20;
-};
-Origin origin_of(const Dataset& dataset, const ScoreSpace& space, const Scorer& scorer);
 
 // Rows ready for the row side of tiles, with what int8 sums begin at: a word for each row, or,
 // where sums are short, for each row of each block of each panel.

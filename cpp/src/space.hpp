@@ -1,0 +1,37 @@
+// Rows in score space: what they are multiplied by, some of them as a sample, and the point near
+// their middle from which int8 codes are measured.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "dataset.hpp"
+#include "kernels/kernel_set.hpp"
+#include "metric.hpp"
+
+namespace tripletmine {
+
+// The score space of a call: one scale for all its rows.
+ScoreSpace score_space(Metric metric, double largest_norm2);
+
+// Smaller squared norms are sums of subnormal squares, whose relative error nothing bounds.
+inline constexpr double smallest_trusted_norm2 = 0x1p-960;
+
+// What a row is multiplied by.
+double factor_of(const Dataset& dataset, const ScoreSpace& space, std::int64_t position);
+
+// Where int8 codes are measured from: a point c of score space near the middle of the rows, if they
+// share much (the embeddings of many encoders do), else zero. What a score lacks then is a number
+// for each row, u_x·u_y = (u_x − c)·(u_y − c) − b_x − b_y with b = ½‖c‖² − c·u, and codes of
+// shorter rows are closer to them.
+struct Origin {
+    std::vector<double> point;  // empty stands for zero
+    double norm = 0.0;
+    // ε: how far codes are off, usually, in parts of what they stand for. Too small a number costs
+    // only what there is to gain.
+    double coarseness = least_coarseness;
+    static constexpr double least_coarseness = 0x1p-20;
+};
+Origin origin_of(const Dataset& dataset, const ScoreSpace& space, const Scorer& scorer);
+
+}  // namespace tripletmine
