@@ -249,7 +249,7 @@ Reached reached(Team& team, const KernelSet& kernels, const Scorer& scorer, cons
                     std::nullopt, kernels);
     dataset.measure(team);
     const ScoreSpace space = score_space(Metric::cosine, dataset.largest_norm2());
-    const Operand operand(team, dataset, kernels, scorer, space, Origin{}, true);
+    const Operand operand(team, dataset, kernels, scorer, space, Origin{}, nullptr, true);
     const std::int64_t by_cache = block_cache / (operand.panel_bytes() / panel_rows);
     const std::int64_t row_count = std::min(most_rows, by_cache) / max_tile_rows * max_tile_rows;
     RowSide rows;

@@ -78,6 +78,8 @@ Join::Join(Team& team, const Join& other)
       space_(other.space_),
       rows_(other.rows_),
       cols_(other.cols_),
+      origin_(other.origin_),
+      projection_(other.projection_),
       row_operands_(other.row_operands_),
       col_operands_(other.col_operands_),
       decided_(other.decided_) {}
@@ -98,14 +100,15 @@ void Join::describe(Report& report, const Stopwatch& stopwatch) const {
     report.seconds = stopwatch.seconds();
     report.threads = team_.size();
     report.instruction_set = kernels_.name;
-    for (const std::string_view filter : filters_) {
-        report.plan += (report.plan.empty() ? "" : ", ") + std::string(filter);
+    for (const std::string& filter : filters_) {
+        report.plan += (report.plan.empty() ? "" : ", ") + filter;
     }
     if (filters_.empty()) report.plan = "float64";
 }
 
 const Scorer& Join::scorer_of(Precision precision) const {
     switch (precision) {
+        case Precision::projected:
         case Precision::coarse:
             return kernels_.coarse;
         case Precision::medium:
@@ -116,23 +119,30 @@ const Scorer& Join::scorer_of(Precision precision) const {
     return kernels_.fine;
 }
 
+const Origin& Join::origin() {
+    if (!origin_) {
+        origin_ = std::make_shared<const Origin>(origin_of(*cols_, space_, kernels_.coarse));
+    }
+    return *origin_;
+}
+
 Pairing Join::packed(Precision precision, std::int64_t budget) {
     const Scorer& scorer = scorer_of(precision);
+    const auto projection = precision == Precision::projected ? *projection_ : nullptr;
+    const std::int64_t dim = projection ? projection->size() : cols_->dim();
     const auto bytes = [&](const Dataset& dataset) {
-        return Operand::bytes(dataset.size(), dataset.dim(), scorer);
+        return Operand::bytes(dataset.size(), dim, scorer);
     };
     const std::int64_t in_all = bytes(*cols_) + (rows_ == cols_ ? 0 : bytes(*rows_));
     const auto index = static_cast<std::size_t>(precision);
     auto &row_operand = row_operands_[index], &col_operand = col_operands_[index];
-    Origin origin;  // the same for both sides
-    if (precision == Precision::coarse && !row_operand) {
-        origin = col_operand ? col_operand->origin() : origin_of(*cols_, space_, scorer);
-    }
     const auto pack = [&](const std::shared_ptr<const Dataset>& dataset) {
-        return std::make_shared<const Operand>(team_, *dataset, kernels_, scorer, space_, origin,
-                                               in_all <= budget);
+        return std::make_shared<const Operand>(team_, *dataset, kernels_, scorer, space_,
+                                               scorer.format == Format::int8 ? origin() : Origin{},
+                                               projection, in_all <= budget);
     };
-    note_use(name_of(scorer.format));
+    note_use(std::string(name_of(scorer.format)) +
+             (projection ? " of " + std::to_string(dim) + " directions" : ""));
     if (!col_operand) col_operand = pack(cols_);
     if (!row_operand) row_operand = rows_ == cols_ ? col_operand : pack(rows_);
     return {rows_.get(),    cols_.get(), row_operand.get(), col_operand.get(), self_join_,
@@ -151,18 +161,54 @@ Pairing Join::packed_for_blocks() {
                   quick && large ? std::min(little, packing_budget_) : packing_budget_);
 }
 
+// Whether few directions tell so much of the rows that scores of these are worth having. To learn
+// them takes a time that grows with the third power of the dimensions, and to project a row one
+// that grows with the second: a twentieth of what the scores of so many pairs take, or less.
+bool Join::projects(Relation relation, std::int64_t k) {
+    constexpr double pairs_of_dim2 = 160.0;
+    // What a pair is spared must make up for the survivors, of which each is scored again; in
+    // nanoseconds. Where several candidates are wanted, floors are lower, and survivors more.
+    const double least_spared = k == 1 ? 1.0 : 2.0;
+    // Of the mean squared norm, outside of the directions.
+    const double left = k == 1 ? 0.12 : 0.06;
+    const auto dim = static_cast<double>(rows_->dim());
+    const auto pairs = static_cast<double>(rows_->size()) * static_cast<double>(cols_->size());
+    // All codes must fit, and as many again: no row is projected twice.
+    const std::int64_t bytes = Operand::bytes(cols_->size(), cols_->dim(), kernels_.coarse) +
+                               Operand::bytes(rows_->size(), rows_->dim(), kernels_.coarse);
+    const double most = dim - least_spared / kernels_.coarse_takes;
+    if (relation == Relation::positives || kernels_.fine.format != Format::float32 || most < 1.0 ||
+        pairs < pairs_of_dim2 * dim * dim || 2 * bytes > packing_budget_) {
+        return false;
+    }
+    if (!projection_) {
+        projection_ = Projection::learn(team_, *cols_, space_, origin(), kernels_,
+                                        static_cast<std::int64_t>(most), left);
+    }
+    return *projection_ != nullptr;
+}
+
 // For tests and benchmarks the environment variable TRIPLETMINE_FILTER chooses, and nothing changes
-// it: "coarse", "medium" (where the kernel set has that) or "fine".
-FilterPlan Join::plan_filter(Relation relation, std::int64_t k) const {
+// it: "projected" (to half of the dimensions; where scores are made of float32), "coarse", "medium"
+// (where the kernel set has that) or "fine".
+FilterPlan Join::plan_filter(Relation relation, std::int64_t k) {
     const char* chosen = std::getenv("TRIPLETMINE_FILTER");
     const std::string_view name = chosen == nullptr ? "" : chosen;
-    if (!name.empty() && name != "coarse" && name != "medium" && name != "fine") {
+    if (!name.empty() && name != "projected" && name != "coarse" && name != "medium" &&
+        name != "fine") {
         throw std::invalid_argument("TRIPLETMINE_FILTER: found '" + std::string(name) +
-                                    "', expected 'coarse', 'medium' or 'fine'");
+                                    "', expected 'projected', 'coarse', 'medium' or 'fine'");
     }
     constexpr std::int64_t longest_coded = std::int64_t{1} << 16;  // int8 sums fit in int32
     const bool has_medium = kernels_.medium.score != nullptr;
     const bool codable = rows_->dim() <= longest_coded;
+    if (name == "projected" && codable && kernels_.fine.format == Format::float32) {
+        if (!projection_) {
+            projection_ = Projection::learn(team_, *cols_, space_, origin(), kernels_,
+                                            (rows_->dim() + 1) / 2, 0.0);
+        }
+        if (*projection_) return {{Precision::projected}};
+    }
     if (name == "coarse" && codable) return {{Precision::coarse}};
     if (name == "medium" && has_medium) return {{Precision::medium}};
     if (!name.empty() || !codable || rows_->dim() < kernels_.coarse_pays_from) {
@@ -190,10 +236,16 @@ FilterPlan Join::plan_filter(Relation relation, std::int64_t k) const {
     };
     const auto first = std::find_if(plan.begin(), plan.end(), begins);
     if (first != plan.end()) plan.erase(plan.begin(), first);
+    if (plan[0].precision == Precision::coarse && projects(relation, k)) {
+        const double spared = dim - static_cast<double>((*projection_)->size());
+        const double of_closer = 10.0 + 0.03 * dim;
+        plan.insert(plan.begin(),
+                    {Precision::projected, spared * kernels_.coarse_takes / of_closer, 0.0});
+    }
     return plan;
 }
 
-void Join::note_use(std::string_view filter) {
+void Join::note_use(const std::string& filter) {
     if (std::find(filters_.begin(), filters_.end(), filter) == filters_.end()) {
         filters_.push_back(filter);
     }

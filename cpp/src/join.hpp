@@ -9,7 +9,7 @@
 #include <memory>
 #include <optional>
 #include <span>
-#include <string_view>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -142,7 +142,9 @@ public:
     // the columns that the join packed for the next one.
     void include(const Join& narrowed) {
         decided_ += narrowed.decided_;
-        for (const std::string_view filter : narrowed.filters_) note_use(filter);
+        for (const std::string& filter : narrowed.filters_) note_use(filter);
+        if (!origin_) origin_ = narrowed.origin_;
+        if (!projection_) projection_ = narrowed.projection_;
         for (std::size_t i = 0; i < precisions; ++i) {
             if (!col_operands_[i]) col_operands_[i] = narrowed.col_operands_[i];
         }
@@ -159,7 +161,7 @@ public:
     void describe(Report& report, const Stopwatch& stopwatch) const;
 
 private:
-    void note_use(std::string_view filter);
+    void note_use(const std::string& filter);
 
     // Both sides packed for a scorer, at the first question that needs it.
     Pairing packed(Precision precision) { return packed(precision, packing_budget_); }
@@ -170,7 +172,9 @@ private:
     bool packed_already(Precision precision) const {
         return row_operands_[static_cast<std::size_t>(precision)] != nullptr;
     }
-    FilterPlan plan_filter(Relation relation, std::int64_t k) const;
+    FilterPlan plan_filter(Relation relation, std::int64_t k);
+    bool projects(Relation relation, std::int64_t k);
+    const Origin& origin();
 
     // Whether neither position nor group forbids the pair.
     bool eligible(std::int64_t row, std::int64_t col) const {
@@ -193,10 +197,13 @@ private:
     bool self_join_;
     ScoreSpace space_;
     std::shared_ptr<const Dataset> rows_, cols_;
+    // Of codes, the same for both sides; made when they are first needed.
+    std::shared_ptr<const Origin> origin_;
+    std::optional<std::shared_ptr<const Projection>> projection_;
     // By precision.
     std::array<std::shared_ptr<const Operand>, precisions> row_operands_, col_operands_;
     std::int64_t decided_ = 0;
-    std::vector<std::string_view> filters_;  // in the order of their first use
+    std::vector<std::string> filters_;  // in the order of their first use
 };
 
 template <typename Take>

@@ -36,7 +36,7 @@ float round_to_bfloat16(float value) {
 
 // Of one panel: a row at a time on its way, then all rows as they will be stored.
 struct Operand::Scratch {
-    Scratch(std::int64_t dim, std::int64_t depth, Format format)
+    Scratch(std::int64_t dim, std::int64_t depth, Format format, const Projection* projection)
         : exact(static_cast<std::size_t>(format == Format::int8 ? 0 : padded(dim))),
           rounded(exact.size()),
           weighted(exact.size()),
@@ -44,7 +44,14 @@ struct Operand::Scratch {
                                           (of_bfloat16(format) ? panel_rows : coded_together))),
           low(static_cast<std::size_t>(format == Format::bfloat16_pair ? panel_rows * depth : 0)),
           codes(static_cast<std::size_t>(format == Format::int8 ? panel_rows * depth : 0)),
-          root_dim(std::sqrt(static_cast<double>(dim))) {}
+          root_dim(std::sqrt(static_cast<double>(dim))) {
+        if (projection == nullptr) return;
+        const Projection::Panels& directions = projection->directions();
+        whole = Buffer<float>(panel_rows * directions.depth);
+        std::fill_n(whole.data(), panel_rows * directions.depth, 0.0f);
+        projected = Buffer<float>(panel_rows * directions.count);
+        exact.resize(static_cast<std::size_t>(padded(dim)));
+    }
     std::vector<double> exact, rounded;  // u and q
     std::vector<double> weighted;        // q times the roundings of its products
     double low_norm2 = 0.0;              // of the part whose products are left out of scores
@@ -56,6 +63,8 @@ struct Operand::Scratch {
     double root_dim;
     float scales[panel_rows], rests2[panel_rows];  // of codes
     double along[panel_rows] = {};                 // of their rows: c·u
+    Buffer<float> whole, projected;                // of a projection: a panel of rows, then these
+    double inside2 = 0.0;                          // ‖Qᵀv‖², at least
 };
 
 std::int64_t Operand::bytes(std::int64_t size, std::int64_t dim, const Scorer& scorer) {
@@ -64,16 +73,19 @@ std::int64_t Operand::bytes(std::int64_t size, std::int64_t dim, const Scorer& s
 }
 
 Operand::Operand(Team& team, const Dataset& dataset, const KernelSet& kernels, const Scorer& scorer,
-                 const ScoreSpace& space, const Origin& origin, bool keep)
+                 const ScoreSpace& space, const Origin& origin,
+                 std::shared_ptr<const Projection> projection, bool keep)
     : dataset_(dataset),
       kernels_(kernels),
       scorer_(scorer),
       space_(space),
       origin_(scorer.format == Format::int8 ? origin : Origin{}),
+      projection_(std::move(projection)),
       keep_(keep),
-      depth_(round_up(dataset.dim(), scorer.depth_step)),
+      packed_dim_(projection_ ? projection_->size() : dataset.dim()),
+      depth_(round_up(packed_dim_, scorer.depth_step)),
       padded_size_(round_up(dataset.size(), tile_granule)),
-      panels_(keep ? bytes(dataset.size(), dataset.dim(), scorer) : 0),
+      panels_(keep ? bytes(dataset.size(), packed_dim_, scorer) : 0),
       near_bias_(padded_size_ + max_register),
       far_bias_(padded_size_ + max_register),
       middle_(padded_size_ + max_register),
@@ -93,7 +105,7 @@ Operand::Operand(Team& team, const Dataset& dataset, const KernelSet& kernels, c
         width_.data()[position] = scale_.data()[position] = 0.0f;
     }
     team.for_each(tasks, [&](std::int64_t task, int) {
-        Scratch scratch(dataset.dim(), depth_, scorer.format);
+        Scratch scratch(packed_dim_, depth_, scorer.format, projection_.get());
         Buffer<std::byte> passing(keep ? 0 : panel_bytes());
         const std::int64_t end = std::min(panels, (task + 1) * panels_per_task);
         for (std::int64_t panel = task * panels_per_task; panel < end; ++panel) {
@@ -112,6 +124,7 @@ Operand::Operand(Team& team, const Dataset& dataset, const KernelSet& kernels, c
                     pack_codes(first, scratch, to);
                     for (std::int64_t position = first; position < last; ++position) {
                         measure_codes(position, scratch);
+                        if (projection_) measure_projected(position, scratch);
                         bound_row(position, scratch);
                     }
                     break;
@@ -202,8 +215,9 @@ void Operand::pack_codes(std::int64_t first, Scratch& scratch, std::byte* panel)
         std::fill_n(panel, panel_bytes(), static_cast<std::byte>(scorer_.offset));
         return;
     }
-    const Sources from = sources(first);
-    kernels_.encode(from.rows, from.factors, dataset_.dim(), scorer_, smallest_coded,
+    Sources from = sources(first);
+    if (projection_) project(from, scratch);
+    kernels_.encode(from.rows, from.factors, packed_dim_, scorer_, smallest_coded,
                     scratch.floats.data(), scratch.codes.data(), scratch.scales, scratch.rests2);
     std::copy(std::begin(from.along), std::end(from.along), std::begin(scratch.along));
     for (std::int64_t k = 0; k < depth_; k += row_bytes(), panel += packing_block) {
@@ -212,7 +226,18 @@ void Operand::pack_codes(std::int64_t first, Scratch& scratch, std::byte* panel)
     }
 }
 
-// Of a row packed so, as codes q times a scale s: how far that is from v = u − c.
+// Sixteen rows v become Qᵀv.
+void Operand::project(Sources& rows, Scratch& scratch) const {
+    kernels_.pack_floats(rows.rows, rows.factors, dataset_.dim(), scratch.whole.data());
+    projection_->directions().multiply(scratch.whole.data(), scratch.projected.data());
+    for (std::int64_t lane = 0; lane < panel_rows; ++lane) {
+        rows.rows[lane] = scratch.projected.data() + lane * projection_->directions().count;
+        rows.factors[lane] = 1.0f;
+    }
+}
+
+// Of a row packed so, as codes q times a scale s: how far that is from v = u − c (or, of a
+// projected row, from Qᵀv as it was computed).
 //
 // In float32, t ≈ v/s passes through four roundings, t − q is exact, and the sum R = Σ(t − q)² is
 // made in eight parts or more, each off by a rounding for each addition: of at most 2¹⁶ elements,
@@ -226,6 +251,23 @@ void Operand::measure_codes(std::int64_t position, Scratch& scratch) const {
     scratch.error = scale > 0.0 ? scale * (std::sqrt(rest2) * (1.0 + 0x1p-11) +
                                            0x1p-21 * scorer_.levels * scratch.root_dim)
                                 : static_cast<double>(smallest_coded) * scratch.root_dim;
+}
+
+// Of a projected row p = Qᵀv: how far codes are from what it should be, and how long that is at
+// least. v itself passes through three roundings on its way to float32.
+void Operand::measure_projected(std::int64_t position, Scratch& scratch) const {
+    const float* row =
+        scratch.projected.data() + position % panel_rows * projection_->directions().count;
+    kernels_.widen_float32(row, packed_dim_, scratch.exact.data());
+    double norm2 = 0.0;
+    kernels_.exact_dot(scratch.exact.data(), scratch.exact.data(), 0, 1, padded(packed_dim_),
+                       &norm2);
+    const double off = (projection_->rounding() + 0x1p-22 * (1.0 + projection_->skew())) *
+                           (norm_of(position) + origin_.norm) * (1.0 + 0x1p-20) +
+                       static_cast<double>(dataset_.dim()) * 0x1p-120;
+    scratch.error += off;
+    const double inside = std::max(0.0, std::sqrt(norm2) * (1.0 - 0x1p-30) - off);
+    scratch.inside2 = inside * inside;
 }
 
 // on_row(position) sees each in the scratch on its way.
@@ -297,13 +339,38 @@ void Operand::round_row(std::int64_t position, std::int64_t lane, Scratch& scrat
     measure_error(scratch);
 }
 
+// ‖u‖
+double Operand::norm_of(std::int64_t position) const {
+    const double norm2 = dataset_.norm2(position);
+    if (space_.metric == Metric::cosine) return norm2 > 0.0 ? 1.0 : 0.0;
+    return std::sqrt(norm2) * space_.scale;
+}
+
+// The row's share of what packing adds to |score − true score|, with r = ‖v − q‖ and v2 = ‖v‖²:
+//   floats      |v_x·v_y − q_x·q_y| ≤ r_x‖v_y‖ + ‖q_x‖r_y                              ≤ r + ½r²
+//   codes       r_x‖v_y‖ + r_y‖v_x‖ + r_x·r_y ≤ min(½r²/ε, R·r) + ½ε‖v‖² + ½r²,
+//               for 2ab ≤ a²/ε + εb² whatever ε is, with R = 1 + ‖c‖ ≥ ‖v‖
+//   projected   with v = Qq + e, r = ‖Qᵀv − q‖, η = ‖QᵀQ − 1‖, thus ‖Qᵀe‖ ≤ r + η‖q‖ and
+//               ‖q‖ ≤ (1 + η)‖v‖ + r:
+//               |v_x·v_y − q_x·q_y| ≤ ‖q_x‖r_y + ‖q_y‖r_x + 3η‖q_x‖‖q_y‖ + ‖e_x‖‖e_y‖, and
+//               ‖e‖² ≤ ‖v‖² − ‖Qᵀv‖² + r² + η‖q‖²
+double Operand::packing_error(const Scratch& scratch, double r, double v2) const {
+    if (scorer_.format != Format::int8) return r + 0.5 * r * r;
+    const double epsilon = origin_.coarseness;
+    const double crossed =
+        std::min(0.5 * r * r / epsilon, (1.0 + origin_.norm) * r) + 0.5 * epsilon * v2;
+    if (!projection_) return crossed + 0.5 * r * r;
+    const double skew = projection_->skew();
+    const double coded = (1.0 + skew) * std::sqrt(v2) + r;
+    const double outside2 = std::max(0.0, v2 - scratch.inside2) + r * r + skew * coded * coded;
+    return (1.0 + skew) * crossed + r * r + 1.5 * skew * coded * coded + 0.5 * outside2;
+}
+
 // The row's share E of the bound |score − true score| ≤ E_x + E_y, and what the sweep makes of it.
 //
 // With u the true scaled row, ‖u‖ ≤ 1, c the origin (zero but for codes), v = u − c, q the packed
-// v, r = ‖v − q‖, R = 1 + ‖c‖ ≥ ‖v‖, and M = ‖u‖ + ‖c‖ + 2r ≥ ‖q‖ + r:
-//   packing     |v_x·v_y − q_x·q_y| ≤ r_x‖v_y‖ + ‖q_x‖r_y            ≤ r + ½r² a row, or of codes
-//               ≤ min(½r²/ε, R·r) + ½ε‖v‖² + ½r², for 2ab ≤ a²/ε + εb² whatever ε is;
-//               with r some 2⁻⁵⁰(‖u‖ + ‖c‖) larger, for u − c is rounded in float64
+// v, r = ‖v − q‖, and M = ‖u‖ + ‖c‖ + 2r ≥ ‖q‖ + r (with a projection (1 + η) times that):
+//   packing     see above, with r some 2⁻⁵⁰(‖u‖ + ‖c‖) larger, for u − c is rounded in float64
 //   low parts   |l_x·l_y|, of pairs of bfloat16                       ≤ ½‖l‖² a row
 //   summation   m_k float32 roundings: ≤ Σγ_k|q_x[k]·q_y[k]|           ≤ ½Σγ_k·q[k]² a row,
 //               γ_k = m_k·2⁻²⁴/(1 − m_k·2⁻²⁴); (|h| + |l|)² ≤ (1 + 2⁻⁶)q² of pairs of bfloat16
@@ -322,27 +389,21 @@ void Operand::bound_row(std::int64_t position, Scratch& scratch) {
     }
 
     const double dim = static_cast<double>(dataset_.dim());
-    const double exact_norm2 = dataset_.norm2(position);
-    const double norm =
-        space_.metric == Metric::cosine ? 1.0 : std::sqrt(exact_norm2) * space_.scale;
-    const double from_origin = norm + origin_.norm;
+    const double exact_norm2 = dataset_.norm2(position), origin2 = origin_.norm * origin_.norm;
+    const double norm = norm_of(position), from_origin = norm + origin_.norm;
     const double r =
         scratch.error * (1.0 + 0x1p-20) + (origin_.point.empty() ? 0.0 : 0x1p-50 * from_origin);
-    const double m2 = (from_origin + 2.0 * r) * (from_origin + 2.0 * r) * (1.0 + 0x1p-20);
+    const double m = (from_origin + 2.0 * r) * (1.0 + (projection_ ? projection_->skew() : 0.0));
+    const double m2 = m * m * (1.0 + 0x1p-20);
     const double canonical = (2.0 * dim + 32.0) * 0x1p-52 * m2;
     const double along = origin_.point.empty() ? 0.0 : scratch.along[position % panel_rows];
     const double b =
         (from_differences(space_.metric) ? 0.5 * (exact_norm2 * space_.scale) * space_.scale
                                          : 0.0) +
-        0.5 * origin_.norm * origin_.norm - along;
+        0.5 * origin2 - along;
+    const double v2 = norm * norm - 2.0 * along + origin2 + canonical;
 
-    double packing = r;
-    if (scorer_.format == Format::int8) {
-        const double v2 = norm * norm - 2.0 * along + origin_.norm * origin_.norm + canonical;
-        packing = std::min(0.5 * r * r / origin_.coarseness, (1.0 + origin_.norm) * r) +
-                  0.5 * origin_.coarseness * v2;
-    }
-    double error = (packing + 0.5 * r * r + 0.5 * scratch.low_norm2) * (1.0 + 0x1p-20) +
+    double error = (packing_error(scratch, r, v2) + 0.5 * scratch.low_norm2) * (1.0 + 0x1p-20) +
                    0.5 * (1.0 + 0x1p-6) * rounding + 2.0 * canonical + dim * 0x1p-120;
     error += 0x1p-22 * (m2 + 1.25 * std::abs(b) + 4.0 * error);
     const bool trusted = space_.metric != Metric::cosine || exact_norm2 == 0.0 ||
@@ -360,7 +421,7 @@ void Operand::bound_row(std::int64_t position, Scratch& scratch) {
 void Operand::pack(std::int64_t first, std::int64_t count, std::byte* panels) const {
     std::optional<Scratch> scratch;
     if (scorer_.format != Format::float32) {
-        scratch.emplace(dataset_.dim(), depth_, scorer_.format);
+        scratch.emplace(packed_dim_, depth_, scorer_.format, projection_.get());
     }
     for (std::int64_t row = first; row < first + count; row += panel_rows) {
         switch (scorer_.format) {
@@ -385,6 +446,24 @@ const std::byte* Operand::col_side(std::int64_t first, std::int64_t count,
     if (scratch.empty()) scratch = Buffer<std::byte>(count / panel_rows * panel_bytes());
     pack(first, count, scratch.data());
     return scratch.data();
+}
+
+Buffer<std::uint8_t> Operand::code_rows(Team& team) const {
+    Buffer<std::uint8_t> rows(padded_size_ * depth_);
+    constexpr std::int64_t at_once = panels_per_task * panel_rows, word = 4;
+    team.for_each((padded_size_ + at_once - 1) / at_once, [&](std::int64_t task, int worker) {
+        team.poll(worker);
+        Buffer<std::byte> scratch;
+        const std::int64_t end = std::min(padded_size_, (task + 1) * at_once);
+        for (std::int64_t first = task * at_once; first < end; first += panel_rows) {
+            const std::byte* panel = col_side(first, panel_rows, scratch);
+            for (std::int64_t k = 0; k < depth_; k += row_bytes(), panel += packing_block) {
+                kernels_.transpose(panel, panel_rows, rows.data() + first * depth_ + k,
+                                   depth_ / word);
+            }
+        }
+    });
+    return rows;
 }
 
 void Operand::fetch_ahead(std::int64_t first, std::int64_t begin, std::int64_t end,

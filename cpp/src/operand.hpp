@@ -1,20 +1,23 @@
 // Operand: the rows of a Dataset packed for one Scorer, each with its error bound. Packed rows are
 // kept, or made anew whenever they are asked for.
 //
-// The packed row q differs from the true (scaled) row u, less the origin, by e = u − c − q; the
-// scorer adds its own rounding. The bound of a pair's score separates into a term for each row,
+// The packed row q differs from the true (scaled) row u, less the origin, by e = u − c − q (codes
+// of a projected row by what lies outside of its few directions, too); the scorer adds its own
+// rounding. The bound of a pair's score separates into a term for each row,
 //     |score − true score| ≤ E_x + E_y,
 // so it can be folded into a bias for each row and cost nothing in the sweep: see bound_row.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 
 #include "buffer.hpp"
 #include "dataset.hpp"
 #include "kernels/kernel_set.hpp"
 #include "metric.hpp"
 #include "parallel.hpp"
+#include "projection.hpp"
 #include "space.hpp"
 
 namespace tripletmine {
@@ -34,10 +37,11 @@ struct RowSide {
 
 class Operand {
 public:
-    // With keep == false only the bounds are kept. The origin is for int8, and the same for all
-    // operands that meet.
+    // With keep == false only the bounds are kept. Origin and projection (null: none) are for int8,
+    // and the same for all operands that meet.
     Operand(Team& team, const Dataset& dataset, const KernelSet& kernels, const Scorer& scorer,
-            const ScoreSpace& space, const Origin& origin, bool keep);
+            const ScoreSpace& space, const Origin& origin,
+            std::shared_ptr<const Projection> projection, bool keep);
 
     const Scorer& scorer() const { return scorer_; }
     const Origin& origin() const { return origin_; }
@@ -61,6 +65,9 @@ public:
         return panels_.data() + first / panel_rows * panel_bytes() +
                (share * depth_ + k) * scorer_.tile_cols * element_bytes() / strip_shares;
     }
+
+    // Codes row by row as encode made them, depth() for each.
+    Buffer<std::uint8_t> code_rows(Team& team) const;
 
     // Where rows are not kept: asks the caches for those of the strip from position `first` on,
     // for a share from `begin` to `end` parts of `parts`.
@@ -102,15 +109,19 @@ private:
     // Each packs a panel.
     void pack_floats(std::int64_t first, std::byte* panel) const;
     void pack_codes(std::int64_t first, Scratch& scratch, std::byte* panel) const;
+    void project(Sources& rows, Scratch& scratch) const;
     template <typename OnRow>
     void pack_bfloats(std::int64_t first, Scratch& scratch, std::byte* panel, OnRow on_row) const;
     void measure_floats(std::int64_t position, const std::byte* panel, Scratch& scratch) const;
     void measure_codes(std::int64_t position, Scratch& scratch) const;
+    void measure_projected(std::int64_t position, Scratch& scratch) const;
     void measure_error(Scratch& scratch) const;
     void round_row(std::int64_t position, std::int64_t lane, Scratch& scratch) const;
     void pack(std::int64_t first, std::int64_t count, std::byte* panels) const;
     std::int64_t blocks() const { return panel_bytes() / packing_block; }
     void take_offset(std::byte* block, std::int32_t* start) const;
+    double norm_of(std::int64_t position) const;
+    double packing_error(const Scratch& scratch, double r, double v2) const;
     void bound_row(std::int64_t position, Scratch& scratch);
 
     const Dataset& dataset_;
@@ -118,8 +129,9 @@ private:
     const Scorer& scorer_;
     ScoreSpace space_;
     Origin origin_;
+    std::shared_ptr<const Projection> projection_;
     bool keep_;
-    std::int64_t depth_, padded_size_;
+    std::int64_t packed_dim_, depth_, padded_size_;
     Buffer<std::byte> panels_;
     Buffer<float> near_bias_, far_bias_, middle_, width_, scale_;
     Buffer<double> gamma_;  // by element: what its product's roundings can do to it

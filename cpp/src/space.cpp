@@ -18,62 +18,57 @@ double factor_of(const Dataset& dataset, const ScoreSpace& space, std::int64_t p
     return norm2 >= smallest_trusted_norm2 ? 1.0 / std::sqrt(norm2) : 0.0;
 }
 
+Sample::Sample(const Dataset& dataset, const ScoreSpace& space, std::int64_t size)
+    : count(size), width(padded(dataset.dim())), values(static_cast<std::size_t>(size * width)) {
+    for (std::int64_t i = 0; i < count; ++i) {
+        const std::int64_t position = i * dataset.size() / count;
+        const double factor = factor_of(dataset, space, position);
+        dataset.widen(position, row(i));
+        for (std::int64_t k = 0; k < width; ++k) row(i)[k] *= factor;
+        mean_norm2 += dataset.norm2(position) * factor * factor / static_cast<double>(count);
+    }
+}
+
+void Sample::subtract(const std::vector<double>& point) {
+    for (std::int64_t i = 0; i < count; ++i) {
+        for (std::int64_t k = 0; k < width; ++k) row(i)[k] -= point[static_cast<std::size_t>(k)];
+    }
+}
+
 namespace {
 
-// Some rows of a dataset as they are scored, evenly spaced; each is padded with zeros.
-struct Sample {
-    std::size_t width;
-    std::vector<double> rows;
-    double mean_norm2 = 0.0;
-
-    Sample(const Dataset& dataset, const ScoreSpace& space, std::int64_t count)
-        : width(static_cast<std::size_t>(padded(dataset.dim()))),
-          rows(width * static_cast<std::size_t>(count)) {
-        for (std::int64_t i = 0; i < count; ++i) {
-            const std::int64_t position = i * dataset.size() / count;
-            const double factor = factor_of(dataset, space, position);
-            double* row = rows.data() + static_cast<std::size_t>(i) * width;
-            dataset.widen(position, row);
-            for (std::size_t k = 0; k < width; ++k) row[k] *= factor;
-            mean_norm2 += dataset.norm2(position) * factor * factor / static_cast<double>(count);
-        }
+std::vector<double> mean_of(const Sample& sample) {
+    std::vector<double> mean(static_cast<std::size_t>(sample.width));
+    for (std::int64_t i = 0; i < sample.count; ++i) {
+        for (std::size_t k = 0; k < mean.size(); ++k) mean[k] += sample.row(i)[k];
     }
+    for (double& element : mean) element /= static_cast<double>(sample.count);
+    return mean;
+}
 
-    double count() const { return static_cast<double>(rows.size() / width); }
-
-    std::vector<double> mean() const {
-        std::vector<double> mean(width);
-        for (std::size_t at = 0; at < rows.size(); at += width) {
-            for (std::size_t k = 0; k < width; ++k) mean[k] += rows[at + k];
+// How far codes of so many levels are off from the rows.
+double coarseness_of(const Sample& sample, int levels) {
+    double sum = 0.0, measured = 0.0;
+    for (std::int64_t i = 0; i < sample.count; ++i) {
+        const double* row = sample.row(i);
+        double largest = 0.0, length2 = 0.0, rest2 = 0.0;
+        for (std::int64_t k = 0; k < sample.width; ++k) {
+            largest = std::max(largest, std::abs(row[k]));
+            length2 += row[k] * row[k];
         }
-        for (double& element : mean) element /= count();
-        return mean;
-    }
-
-    // How far codes of so many levels are off from the rows less a point.
-    double coarseness(const std::vector<double>& point, int levels) const {
-        double sum = 0.0, measured = 0.0;
-        for (std::size_t at = 0; at < rows.size(); at += width) {
-            double largest = 0.0, length2 = 0.0, rest2 = 0.0;
-            for (std::size_t k = 0; k < width; ++k) {
-                const double element = rows[at + k] - point[k];
-                largest = std::max(largest, std::abs(element));
-                length2 += element * element;
-            }
-            if (!(length2 > 0.0)) continue;
-            constexpr double rounder = 0x1.8p52;  // leaves no room for a fraction
-            const double steps = levels / largest;
-            for (std::size_t k = 0; k < width; ++k) {
-                const double code = (rows[at + k] - point[k]) * steps;
-                const double rest = code - ((code + rounder) - rounder);
-                rest2 += rest * rest;
-            }
-            sum += std::sqrt(rest2 / length2) / steps;
-            ++measured;
+        if (!(length2 > 0.0)) continue;
+        constexpr double rounder = 0x1.8p52;  // leaves no room for a fraction
+        const double steps = levels / largest;
+        for (std::int64_t k = 0; k < sample.width; ++k) {
+            const double code = row[k] * steps;
+            const double rest = code - ((code + rounder) - rounder);
+            rest2 += rest * rest;
         }
-        return measured > 0.0 ? sum / measured : 0.0;
+        sum += std::sqrt(rest2 / length2) / steps;
+        ++measured;
     }
-};
+    return measured > 0.0 ? sum / measured : 0.0;
+}
 
 }  // namespace
 
@@ -83,22 +78,23 @@ Origin origin_of(const Dataset& dataset, const ScoreSpace& space, const Scorer& 
     // Of the rows' mean squared norm: where less of it is common to all, codes gain too little.
     constexpr double worth = 0.3;
     if (dataset.size() == 0) return {};
-    const Sample sample(dataset, space,
-                        std::clamp(dataset.size() / one_in, std::min(least, dataset.size()), most));
-    std::vector<double> point = sample.mean();
+    Sample sample(dataset, space,
+                  std::clamp(dataset.size() / one_in, std::min(least, dataset.size()), most));
+    Origin origin{mean_of(sample)};
     double norm2 = 0.0;
-    for (const double element : point) norm2 += element * element;
+    for (const double element : origin.point) norm2 += element * element;
     // The mean product of two rows; what they would have in common by chance is none.
-    const double others = sample.count() - 1.0;
-    const bool shared = others > 0.0 && sample.count() * norm2 - sample.mean_norm2 >
-                                            others * worth * sample.mean_norm2;
-    if (!shared) {
-        std::fill(point.begin(), point.end(), 0.0);
-        norm2 = 0.0;
+    const double count = static_cast<double>(sample.count), others = count - 1.0;
+    const bool shared =
+        others > 0.0 && count * norm2 - sample.mean_norm2 > others * worth * sample.mean_norm2;
+    if (shared) {
+        origin.norm = std::sqrt(norm2);
+        sample.subtract(origin.point);
+    } else {
+        origin.point.clear();
     }
-    const double coarseness = sample.coarseness(point, scorer.levels);
-    if (!shared) point.clear();
-    return {std::move(point), std::sqrt(norm2), std::max(coarseness, Origin::least_coarseness)};
+    origin.coarseness = std::max(coarseness_of(sample, scorer.levels), Origin::least_coarseness);
+    return origin;
 }
 
 }  // namespace tripletmine

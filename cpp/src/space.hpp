@@ -20,6 +20,18 @@ inline constexpr double smallest_trusted_norm2 = 0x1p-960;
 // What a row is multiplied by.
 double factor_of(const Dataset& dataset, const ScoreSpace& space, std::int64_t position);
 
+// Some rows as they are scored, evenly spaced; each is padded with zeros.
+struct Sample {
+    std::int64_t count, width;
+    std::vector<double> values;
+    double mean_norm2 = 0.0;
+
+    Sample(const Dataset& dataset, const ScoreSpace& space, std::int64_t size);
+    double* row(std::int64_t i) { return values.data() + i * width; }
+    const double* row(std::int64_t i) const { return values.data() + i * width; }
+    void subtract(const std::vector<double>& point);
+};
+
 // Where int8 codes are measured from: a point c of score space near the middle of the rows, if they
 // share much (the embeddings of many encoders do), else zero. What a score lacks then is a number
 // for each row, u_x·u_y = (u_x − c)·(u_y − c) − b_x − b_y with b = ½‖c‖² − c·u, and codes of

@@ -24,19 +24,22 @@
 #include <optional>
 #include <span>
 #include <thread>
+#include <tuple>
 #include <vector>
 
 #include "exact.hpp"
 #include "metric.hpp"
+#include "pair_scores.hpp"
 #include "seeds.hpp"
 #include "select/ranked.hpp"
 #include "walk.hpp"
 
 namespace tripletmine {
 
-// Which scorer filters: coarse is fast, fine lets fewer pairs through.
-enum class Precision : std::uint8_t { coarse, medium, fine };
-inline constexpr std::size_t precisions = 3;
+// Which scores filter: coarse ones are fast, those of projected rows faster still, and fine ones
+// let the fewest pairs through.
+enum class Precision : std::uint8_t { projected, coarse, medium, fine };
+inline constexpr std::size_t precisions = 4;
 
 // How a sweep filters: plain data, decided before it begins. It goes on to the next stage, and
 // never back, where that saves more than it costs.
@@ -61,6 +64,9 @@ public:
           pack_(std::move(pack)),
           plan_(plan),
           pairing_(pack_(plan[0].precision)),
+          closer_(plan[0].precision == Precision::projected
+                      ? std::make_unique<PairScores>(team, kernels, pack_(Precision::coarse))
+                      : nullptr),
           walk_(team, pairing_, relation, plan_shared(pairing_, team.size())),
           selector_(selector),
           banded_(selector.banded()),
@@ -74,7 +80,8 @@ public:
         const std::vector<float> seeds =
             banded_ || pairing_.rows->size() == 0 || !selector.unlimited()
                 ? std::vector<float>()
-                : seed_floors(team, pairing_, relation, Selector::sign, selector.most());
+                : seed_floors(team, closer_ ? closer_->pairing() : pairing_, relation,
+                              Selector::sign, selector.most());
         for (std::int64_t p = 0; p < rows; ++p) {
             floors_[p].store(seeds.empty() ? selector.floor(p)
                                            : seeds[static_cast<std::size_t>(p)]);
@@ -99,6 +106,8 @@ private:
     struct Worker {
         Walk::Scratch walk;
         std::vector<float> col_floor, col_ceiling, row_floor, row_ceiling;
+        std::vector<PairOfRows> pairs_of_tile;
+        std::vector<float> uppers;  // of these
         std::vector<Undecided> undecided;
         std::vector<std::uint32_t> order;  // of the undecided, by row
         std::optional<ExactDistance> distance;
@@ -131,6 +140,8 @@ private:
     static bool is_flood(const std::uint64_t* masks, std::int64_t rows, std::int64_t cols);
     void raise_floors(Worker& worker, const Walk::Strip& strip, const Walk::Tile& tile,
                       std::int64_t rows) const;
+    void look_closer(Worker& worker, const Walk::Strip& strip, const Walk::Tile& tile,
+                     std::int64_t rows, std::uint64_t* masks) const;
     void examine(Worker& worker, const Walk::Strip& strip, const Walk::Tile& tile, std::int64_t r,
                  std::uint64_t bits);
     void keep(Worker& worker, std::int64_t row, std::int64_t other, float lower, float upper);
@@ -158,6 +169,9 @@ private:
     Pack pack_;
     const FilterPlan plan_;
     Pairing pairing_;
+    // Of pairs that scores of projected rows let through, before they are remembered. These have
+    // poor lower bounds, which would raise no floor.
+    std::unique_ptr<const PairScores> closer_;
     Walk walk_;
     Selector& selector_;
     const bool banded_;
@@ -201,6 +215,7 @@ std::int64_t Sweep<Selector>::find_stage() {
         begin += probe;
         if ((doubts - stage->most_doubts) * walk_.pairs_from(begin) <= stage->worth_packing) break;
         pairing_ = pack_((stage + 1)->precision);
+        closer_.reset();
         walk_.score_with(pairing_);
         for (Worker& worker : workers_) worker.walk = {};
     }
@@ -229,6 +244,8 @@ void Sweep<Selector>::prepare(Worker& worker) const {
     worker.undecided.reserve(most_undecided_ + 2 * max_tile_rows * max_tile_cols);
     worker.row_floor.resize(max_tile_rows);
     worker.row_ceiling.resize(max_tile_rows);
+    worker.pairs_of_tile.resize(closer_ ? max_tile_rows * max_tile_cols : 0);
+    worker.uppers.resize(worker.pairs_of_tile.size());
     worker.distance.emplace(*pairing_.rows, *pairing_.cols, kernels_, pairing_.metric);
 }
 
@@ -285,10 +302,10 @@ void Sweep<Selector>::visit(Worker& worker, int id, const Walk::Strip& strip,
         raise_floors(worker, strip, tile, count);
         if (!compare()) return;
     }
+    walk_.leave_allowed(tile.row_begin, count, strip, masks);
+    if (closer_) look_closer(worker, strip, tile, count, masks);
     for (std::int64_t r = 0; r < count; ++r) {
-        if (masks[r] == 0) continue;
-        const std::uint64_t bits = masks[r] & walk_.allowed(tile.row_begin + r, strip);
-        if (bits != 0) examine(worker, strip, tile, r, bits);
+        if (masks[r] != 0) examine(worker, strip, tile, r, masks[r]);
     }
     if (worker.undecided.size() > most_undecided_) make_room(worker, id);
 }
@@ -330,6 +347,29 @@ void Sweep<Selector>::raise_floors(Worker& worker, const Walk::Strip& strip, con
     }
 }
 
+// Closer scores leave few of the pairs that those of projected rows let through.
+template <typename Selector>
+void Sweep<Selector>::look_closer(Worker& worker, const Walk::Strip& strip, const Walk::Tile& tile,
+                                  std::int64_t rows, std::uint64_t* masks) const {
+    PairOfRows* pair = worker.pairs_of_tile.data();
+    for (std::int64_t r = 0; r < rows; ++r) {
+        for (std::uint64_t bits = masks[r]; bits != 0; bits &= bits - 1) {
+            *pair++ = {static_cast<std::uint32_t>(tile.row_begin + r),
+                       static_cast<std::uint32_t>(strip.col_begin + std::countr_zero(bits))};
+        }
+        masks[r] = 0;
+    }
+    const std::span<const PairOfRows> pairs(worker.pairs_of_tile.data(), pair);
+    worker.doubts += std::ssize(pairs);
+    closer_->upper_bounds(pairs, Selector::sign, worker.uppers.data());
+    for (std::size_t i = 0; i < pairs.size(); ++i) {
+        const std::int64_t r = pairs[i].row - tile.row_begin, c = pairs[i].col - strip.col_begin;
+        const float upper = worker.uppers[i];
+        const bool interesting = upper >= worker.row_floor[r] || upper >= worker.col_floor[c];
+        masks[r] |= std::uint64_t{interesting} << c;
+    }
+}
+
 template <typename Selector>
 void Sweep<Selector>::examine(Worker& worker, const Walk::Strip& strip, const Walk::Tile& tile,
                               std::int64_t r, std::uint64_t bits) {
@@ -344,22 +384,31 @@ void Sweep<Selector>::examine(Worker& worker, const Walk::Strip& strip, const Wa
     const std::atomic<float>* const floors = floors_.get();
     const bool banded = banded_, grouped = pairing.rows->grouped();
     const bool may_meet_itself = pairing.self_join && !pairing.symmetric;
+    const PairScores* const closer = closer_.get();
     for (; bits != 0; bits &= bits - 1) {
         const int c = std::countr_zero(bits);
         const std::int64_t col = strip.col_begin + c;
         const float score = scores(c);
-        const float upper =
-            (Selector::sign == Sign::nearest ? score : -score) - row_bias - cols.bias[c];
-        const float lower = upper - row_width - cols.width[c];
-        bool for_row = upper >= floors[row].load(std::memory_order_relaxed);
-        bool for_col = pairing.symmetric && upper >= floors[col].load(std::memory_order_relaxed);
-        if (banded) {
-            for_row = for_row && lower <= worker.row_ceiling[r];
-            for_col = for_col && lower <= worker.col_ceiling[c];
-        }
-        if (!for_row && !for_col) continue;
+        float upper = (Selector::sign == Sign::nearest ? score : -score) - row_bias - cols.bias[c];
+        float lower = upper - row_width - cols.width[c];
+        bool for_row = true, for_col = pairing.symmetric;
+        const auto interesting = [&] {
+            for_row = for_row && upper >= floors[row].load(std::memory_order_relaxed);
+            for_col = for_col && upper >= floors[col].load(std::memory_order_relaxed);
+            if (banded) {
+                for_row = for_row && lower <= worker.row_ceiling[r];
+                for_col = for_col && lower <= worker.col_ceiling[c];
+            }
+            return for_row || for_col;
+        };
+        if (!interesting()) continue;
         if (may_meet_itself && row_index == pairing.cols->row(col)) continue;
         if (grouped && pairing.rows->same_group(row, *pairing.cols, col)) continue;
+        if (closer != nullptr) {
+            const PairOfRows pair{static_cast<std::uint32_t>(row), static_cast<std::uint32_t>(col)};
+            std::tie(lower, upper) = closer->bounds(pair, Selector::sign);
+            if (!interesting()) continue;
+        }
         if (for_row) keep(worker, row, col, lower, upper);
         if (for_col) keep(worker, col, row, lower, upper);
     }
@@ -369,6 +418,10 @@ void Sweep<Selector>::examine(Worker& worker, const Walk::Strip& strip, const Wa
 template <typename Selector>
 void Sweep<Selector>::keep(Worker& worker, std::int64_t row, std::int64_t other, float lower,
                            float upper) {
+    if (closer_ && selector_.most() == 1) {
+        const Contender one{static_cast<std::uint32_t>(other), upper};
+        return decide(worker, row, {&one, 1});
+    }
     worker.undecided.push_back(
         {static_cast<std::uint32_t>(row), static_cast<std::uint32_t>(other), upper});
     if (lower > floors_[row].load(std::memory_order_relaxed)) {

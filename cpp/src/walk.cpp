@@ -189,6 +189,20 @@ std::uint64_t Walk::allowed(std::int64_t row, const Strip& strip) const {
     return mask;
 }
 
+// Classes follow one another on both sides, so that most tiles are of different ones throughout.
+void Walk::leave_allowed(std::int64_t row, std::int64_t count, const Strip& strip,
+                         std::uint64_t* masks) const {
+    const std::int64_t last = row + count - 1;
+    const bool all = strip.col_end - strip.col_begin == pairing_.scorer().tile_cols &&
+                     (!pairing_.symmetric || last < strip.col_begin) &&
+                     (relation_ == Relation::any ||
+                      (relation_ == Relation::negatives && (classes_[last].end <= strip.col_begin ||
+                                                            classes_[row].begin >= strip.col_end)));
+    for (std::int64_t r = 0; !all && r < count; ++r) {
+        if (masks[r] != 0) masks[r] &= allowed(row + r, strip);
+    }
+}
+
 void Walk::choose_tiles(const Task& task, const Strip& strip,
                         std::vector<std::int64_t>& tiles) const {
     tiles.clear();

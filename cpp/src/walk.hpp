@@ -154,6 +154,9 @@ public:
 
     // The columns of a strip with which the row may be paired, as bits.
     std::uint64_t allowed(std::int64_t row, const Strip& strip) const;
+    // Clears the bits of others, for some rows from this one on.
+    void leave_allowed(std::int64_t row, std::int64_t count, const Strip& strip,
+                       std::uint64_t* masks) const;
 
 private:
     void index_groups();

@@ -62,8 +62,9 @@ class MiningReport:
     instruction_set : str
         Name of the kernel set used.
     plan : str
-        The scores that filtered, in the order of their first use, such as "int8" or "int8,
-        float32"; "float64" where every distance was computed.
+        The scores that filtered, in the order of their first use, such as "int8", "int8, float32"
+        or, of rows projected to few directions first, "int8 of 192 directions, int8"; "float64"
+        where every distance was computed.
     """
 
     anchors: int

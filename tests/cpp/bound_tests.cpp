@@ -124,6 +124,28 @@ std::vector<Origin> origins_for(const Dataset& dataset, const ScoreSpace& space,
     return origins;
 }
 
+// None; for codes half of the directions, learned, and one and a half that lie askew.
+std::vector<std::shared_ptr<const Projection>> projections_for(Team& team, const Dataset& dataset,
+                                                               const ScoreSpace& space,
+                                                               const Scorer& scorer,
+                                                               const Origin& origin,
+                                                               const KernelSet& kernels) {
+    std::vector<std::shared_ptr<const Projection>> projections{nullptr};
+    if (scorer.format != Format::int8 || kernels.fine.format != Format::float32) return projections;
+    const std::int64_t dim = dataset.dim(), width = padded(dim);
+    if (auto learned = Projection::learn(team, dataset, space, origin, kernels, (dim + 1) / 2, 0)) {
+        projections.push_back(std::move(learned));
+    }
+    std::vector<double> askew(static_cast<std::size_t>(2 * width));
+    for (std::int64_t k = 0; k < dim; ++k) {
+        const auto at = static_cast<std::size_t>(k);
+        askew[at] = 1.1 / std::sqrt(static_cast<double>(dim));
+        askew[at + static_cast<std::size_t>(width)] = k % 2 == 0 ? 0.3 * askew[at] : 0.0;
+    }
+    projections.push_back(std::make_shared<const Projection>(kernels, dim, 2, askew.data()));
+    return projections;
+}
+
 void check_rows(Tally& tally, const KernelSet& kernels, const Scorer& scorer, const Rows& rows,
                 Metric metric) {
     run_team(1, nullptr, [&](Team& team) {
@@ -131,9 +153,9 @@ void check_rows(Tally& tally, const KernelSet& kernels, const Scorer& scorer, co
         dataset.measure(team);
         const ScoreSpace space = score_space(metric, dataset.largest_norm2());
         ExactDistance exact(dataset, dataset, kernels, metric);
-        bool chosen = true;
-        for (const Origin& origin : origins_for(dataset, space, scorer)) {
-            const Operand operand(team, dataset, kernels, scorer, space, origin, true);
+        const auto check = [&](const Origin& origin,
+                               const std::shared_ptr<const Projection>& projection, bool chosen) {
+            const Operand operand(team, dataset, kernels, scorer, space, origin, projection, true);
             const std::vector<float> scores = all_scores(team, dataset, operand, metric);
             float widest = 0.0f;
             std::int64_t outside = 0;
@@ -152,11 +174,12 @@ void check_rows(Tally& tally, const KernelSet& kernels, const Scorer& scorer, co
                     }
                 }
             }
-            const std::string what = rows.name + ", " + std::to_string(rows.dim) +
-                                     " dimensions, metric " +
-                                     std::to_string(static_cast<int>(metric)) + ", format " +
-                                     std::to_string(static_cast<int>(scorer.format)) +
-                                     ", origin at " + text(origin.norm);
+            const std::string what =
+                rows.name + ", " + std::to_string(rows.dim) + " dimensions, metric " +
+                std::to_string(static_cast<int>(metric)) + ", format " +
+                std::to_string(static_cast<int>(scorer.format)) + ", origin at " +
+                text(origin.norm) +
+                (projection ? ", " + std::to_string(projection->size()) + " directions" : "");
             tally.check(outside == 0, what + ": " + std::to_string(outside) + " bounds are wrong");
             if (rows.name == "uniform" && chosen) {
                 const float narrow = scorer.format == Format::int8       ? 20.0f / scorer.levels
@@ -164,7 +187,13 @@ void check_rows(Tally& tally, const KernelSet& kernels, const Scorer& scorer, co
                                                                          : 1e-4f;
                 tally.check(widest < narrow, what + ": the bounds are as wide as " + text(widest));
             }
-            chosen = false;
+        };
+        const std::vector<Origin> origins = origins_for(dataset, space, scorer);
+        for (const Origin& origin : origins) {
+            for (const auto& projection :
+                 projections_for(team, dataset, space, scorer, origin, kernels)) {
+                check(origin, projection, &origin == origins.data() && projection == nullptr);
+            }
         }
     });
 }
@@ -185,7 +214,8 @@ void check_origin(Tally& tally, const KernelSet& kernels, Metric metric) {
             const Origin chosen = origin_of(dataset, space, kernels.coarse);
             const Origin zero{{}, 0.0, chosen.coarseness};
             const auto mean_width = [&](const Origin& origin) {
-                const Operand operand(team, dataset, kernels, kernels.coarse, space, origin, true);
+                const Operand operand(team, dataset, kernels, kernels.coarse, space, origin,
+                                      nullptr, true);
                 double sum = 0.0;
                 for (std::int64_t p = 0; p < count; ++p) {
                     sum += static_cast<double>(operand.width()[p]);
@@ -228,7 +258,7 @@ void check_seeds(Tally& tally, const KernelSet& kernels, Metric metric, bool lab
         dataset.measure(team);
         const ScoreSpace space = score_space(metric, dataset.largest_norm2());
         const Operand operand(team, dataset, kernels, kernels.coarse, space,
-                              origin_of(dataset, space, kernels.coarse), true);
+                              origin_of(dataset, space, kernels.coarse), nullptr, true);
         const Pairing pairing{&dataset, &dataset, &operand, &operand, true, true, metric};
         const Relation relation = labelled ? Relation::negatives : Relation::any;
         const std::vector<float> seeds = seed_floors(team, pairing, relation, sign, k);

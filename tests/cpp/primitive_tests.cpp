@@ -402,6 +402,45 @@ void check_encode_for_short_sums(Tally& tally, const KernelSet& kernels) {
     }
 }
 
+// Of random codes, and of none but the largest ones, whose sums are the longest.
+void check_code_products(Tally& tally, const KernelSet& kernels) {
+    constexpr std::uint32_t count = 7;
+    const int levels = kernels.coarse.levels, offset = kernels.coarse.offset;
+    Random random(13);
+    for (const std::int64_t depth : {64, 128, 192, 1 << 16}) {
+        for (const bool largest : {false, true}) {
+            std::vector<int> codes[2];
+            std::vector<std::uint8_t> stored[2];
+            for (int side = 0; side < 2; ++side) {
+                for (std::int64_t i = 0; i < count * depth; ++i) {
+                    const int any = static_cast<int>(random.below(2 * levels + 1)) - levels;
+                    const int code = !largest ? any : i / depth % 2 == side ? levels : -levels;
+                    codes[side].push_back(code);
+                    stored[side].push_back(static_cast<std::uint8_t>(code + offset));
+                }
+            }
+            std::vector<PairOfRows> pairs;
+            std::vector<std::int64_t> expected;
+            for (std::uint32_t row = 0; row < count; ++row) {
+                for (const std::uint32_t col : {row, count - 1 - row, 0u}) {
+                    pairs.push_back({row, col});
+                    std::int64_t sum = 0;
+                    for (std::int64_t k = 0; k < depth; ++k) {
+                        sum += codes[0][static_cast<std::size_t>(row * depth + k)] *
+                               codes[1][static_cast<std::size_t>(col * depth + k)];
+                    }
+                    expected.push_back(sum);
+                }
+            }
+            std::vector<std::int32_t> sums(pairs.size());
+            kernels.code_products(stored[0].data(), stored[1].data(), depth, pairs.data(),
+                                  static_cast<int>(pairs.size()), sums.data());
+            const bool right = std::equal(sums.begin(), sums.end(), expected.begin());
+            tally.check(right, "code products of " + std::to_string(depth) + " elements");
+        }
+    }
+}
+
 }  // namespace
 
 void check_primitives(Tally& tally, const KernelSet& kernels) {
@@ -413,6 +452,7 @@ void check_primitives(Tally& tally, const KernelSet& kernels) {
     check_pack_floats(tally, kernels);
     check_encode(tally, kernels);
     check_encode_for_short_sums(tally, kernels);
+    check_code_products(tally, kernels);
 }
 
 }  // namespace tripletmine

@@ -9,7 +9,7 @@ import tripletmine
 from oracle import KINDS, METRICS, PAIRS, SUPPORTED, assert_same, calls, rows
 from tripletmine import _memory, _mine, _options, reference
 
-FILTERS = ("", "coarse", "medium", "fine")  # as the plan has it, and each alone
+FILTERS = ("", "projected", "coarse", "medium", "fine")  # as the plan has it, and each alone
 thorough = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -84,6 +84,30 @@ def test_larger_sets_are_equal_for_every_kernel_set_and_thread_count(kind, metri
         of_some = np.isin(results[0].anchors, some)
         assert results[0].as_array()[of_some].tolist() == truth.as_array().tolist()
         assert results[0].d_an[of_some].tobytes() == truth.d_an.tobytes()
+
+
+@pytest.mark.parametrize("centres", [2, 400])
+@pytest.mark.parametrize("n_negatives", [1, 3])
+def test_rows_of_few_directions_are_projected(centres, n_negatives, monkeypatch):
+    """Rows that lie near 40 of 512 directions; around two centres most pairs are near ones."""
+    rng = np.random.default_rng(6)
+    near = rng.normal(size=(centres, 40))[rng.integers(0, centres, size=6600)]
+    rest = rng.normal(size=(6600, 512)) * 0.06
+    x = (near + 0.5 * rng.normal(size=near.shape)) @ rng.normal(size=(40, 512)) / 16 + rest
+    labels = rng.integers(0, 900, size=len(x))
+    groups = rng.integers(0, 2000, size=len(x))
+    options = {"pos_strategy": "hard", "num_negatives": n_negatives, "groups": groups}
+    for negative in ("hard", "easy"):
+        monkeypatch.setenv("TRIPLETMINE_FILTER", "fine")
+        truth = tripletmine.mine(x, labels, neg_strategy=negative, **options)
+        monkeypatch.setenv("TRIPLETMINE_FILTER", "")
+        for kernel_set in SUPPORTED:
+            monkeypatch.setenv("TRIPLETMINE_ISA", kernel_set)
+            ours = tripletmine.mine(x, labels, neg_strategy=negative, **options)
+            assert_same(ours, truth)
+            projects = kernel_set not in ("portable", "amx")
+            assert ("directions" in ours.report.plan) == projects
+        monkeypatch.delenv("TRIPLETMINE_ISA")
 
 
 @pytest.mark.parametrize(("positive", "negative"), PAIRS)
@@ -241,5 +265,5 @@ class TestTooManyTriplets:
 
 def test_an_unknown_filter_is_refused(monkeypatch):
     monkeypatch.setenv("TRIPLETMINE_FILTER", "middling")
-    with pytest.raises(ValueError, match="TRIPLETMINE_FILTER: found 'middling', expected 'coarse'"):
+    with pytest.raises(ValueError, match="TRIPLETMINE_FILTER: found 'middling', expected 'proj"):
         tripletmine.mine(np.eye(8), np.arange(8) % 2, neg_strategy="hard")

@@ -10,7 +10,7 @@
 //           sequence (from a number on), truncate (of an F32), gather, add, sub, max, below_zero
 //           (one bit a lane), keep (the lanes of some bits, 0 in the others), increment_below (by
 //           1 where a < b)
-//   Codes   as many words of four int8: load, broadcast (of one word)
+//   Codes   as many words of four int8: load, broadcast (of one word), sub
 //   CodeSums, short_sums                               I32, or short sums (see Scorer); fill
 //   add_products(sums, col, row)                       a word of every column times one of a row
 //   whole(sums)                                        short sums to I32
@@ -514,6 +514,28 @@ void encode(const void* const* rows, const float* factors, std::int64_t dim, con
     }
 }
 
+// What the offset adds to the products of a register is taken off at once.
+void code_products(const std::uint8_t* rows, const std::uint8_t* cols, std::int64_t depth,
+                   const PairOfRows* pairs, int count, std::int32_t* sums) noexcept {
+    const std::uint32_t word = code_offset * 0x01010101u;
+    const Codes offset = Codes::broadcast(&word);
+    const CodeSums zero = CodeSums::fill(0);
+    for (int i = 0; i < count; ++i) {
+        const std::uint8_t* a = rows + pairs[i].row * depth;
+        const std::uint8_t* b = cols + pairs[i].col * depth;
+        I32 sum = I32::fill(0);
+        for (std::int64_t k = 0; k < depth; k += I32::width * static_cast<int>(sizeof word)) {
+            const Codes row = sub(Codes::load(a + k), offset);
+            sum = add(sum, whole(add_products(zero, Codes::load(b + k), row)));
+            if (code_offset != 0) sum = sub(sum, whole(add_products(zero, offset, row)));
+        }
+        std::int32_t of_lanes[I32::width];
+        sum.store(of_lanes);
+        sums[i] = 0;
+        for (const std::int32_t one : of_lanes) sums[i] += one;
+    }
+}
+
 // Rows become columns. To interleave the two halves of a square rotates the bits of its elements'
 // places by one: after log2(width) times, row and column have changed places.
 inline void exchange(F32 (&square)[F32::width]) {
@@ -696,7 +718,8 @@ int tally(const float* scores, const float* bias, int count, const SlotTable& ta
 
 constexpr KernelSet make_kernel_set(const char* name, const Scorer& fine, const Scorer& coarse,
                                     int coarse_pays_from, int copy_pays_from, double coarse_saves,
-                                    const Scorer& medium = {}, double medium_saves = 0.0) {
+                                    double coarse_takes, const Scorer& medium = {},
+                                    double medium_saves = 0.0) {
     return {name,
             fine,
             coarse,
@@ -705,6 +728,7 @@ constexpr KernelSet make_kernel_set(const char* name, const Scorer& fine, const 
             copy_pays_from,
             coarse_saves,
             medium_saves,
+            coarse_takes,
             widen<2, widen8_float16>,
             widen<2, widen8_bfloat16>,
             widen<4, widen8_float32>,
@@ -714,6 +738,7 @@ constexpr KernelSet make_kernel_set(const char* name, const Scorer& fine, const 
             exact_sums_float32<false>,
             exact_sums_float32<true>,
             encode,
+            code_products,
             transpose,
             pack_floats,
             sift,

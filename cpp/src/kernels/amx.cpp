@@ -257,6 +257,6 @@ constexpr Scorer coarse_tiles{Format::int8,
 
 extern const KernelSet kernel_set_amx;
 constinit const KernelSet kernel_set_amx =
-    make_kernel_set("amx", fine_tiles, coarse_tiles, 32, 512, 0.0017, medium_tiles, 0.0013);
+    make_kernel_set("amx", fine_tiles, coarse_tiles, 32, 512, 0.0017, 0.0007, medium_tiles, 0.0013);
 
 }  // namespace tripletmine

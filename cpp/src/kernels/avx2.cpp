@@ -144,6 +144,7 @@ struct Codes {
     }
     static Codes broadcast(const void* p) { return {_mm256_broadcastd_epi32(_mm_loadu_si32(p))}; }
 };
+inline Codes sub(Codes a, Codes b) { return {_mm256_sub_epi8(a.v, b.v)}; }
 
 // Unsigned columns times signed rows. Two products together are at most 2 * 180 * 90 = 32400, and
 // nothing saturates; sums of int16 take one multiplication for 32 products, those of int32 would
@@ -181,6 +182,6 @@ inline F64x8 widen8_bfloat16(const void* p) noexcept {
 
 extern const KernelSet kernel_set_avx2;
 constinit const KernelSet kernel_set_avx2 =
-    make_kernel_set("avx2", fine_scorer, coarse_scorer, 64, 0, 0.0135);
+    make_kernel_set("avx2", fine_scorer, coarse_scorer, 64, 0, 0.0135, 0.0065);
 
 }  // namespace tripletmine

@@ -25,6 +25,6 @@ inline I32 whole(CodeSums sums) { return {_mm512_madd_epi16(sums.v, _mm512_set1_
 
 extern const KernelSet kernel_set_avx512;
 constinit const KernelSet kernel_set_avx512 =
-    make_kernel_set("avx512", fine_scorer, coarse_scorer, 48, 48, 0.004);
+    make_kernel_set("avx512", fine_scorer, coarse_scorer, 48, 48, 0.004, 0.006);
 
 }  // namespace tripletmine

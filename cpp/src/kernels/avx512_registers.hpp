@@ -112,6 +112,7 @@ struct Codes {
     static Codes load(const void* p) { return {_mm512_loadu_si512(p)}; }
     static Codes broadcast(const void* p) { return {_mm512_broadcastd_epi32(_mm_loadu_si32(p))}; }
 };
+inline Codes sub(Codes a, Codes b) { return {_mm512_sub_epi8(a.v, b.v)}; }
 
 }  // namespace
 }  // namespace tripletmine

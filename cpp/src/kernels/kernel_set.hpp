@@ -156,6 +156,10 @@ inline constexpr int most_tallied = 1 << 15;  // by one entry
 // A row's scores are sifted and tallied in parts that stay in the nearest cache.
 inline constexpr int longest_part = 1024;
 
+struct PairOfRows {
+    std::uint32_t row, col;
+};
+
 // See KernelSet::encode.
 inline constexpr int coded_together = 4;
 
@@ -169,6 +173,7 @@ struct KernelSet {
     // How many nanoseconds an element the others save of fine scores, about, on one core, in the
     // kernel benchmark. Finer scores are better where the survivors of coarser ones cost more.
     double coarse_saves, medium_saves;
+    double coarse_takes;  // and how many these take
 
     // The exact values of `dim` elements as float64, followed by zeros up to padded(dim).
     void (*widen_float16)(const void* from, std::int64_t dim, double* to) noexcept;
@@ -198,6 +203,10 @@ struct KernelSet {
     void (*encode)(const void* const* rows, const float* factors, std::int64_t dim,
                    const Scorer& scorer, float smallest, float* scaled, std::uint8_t* codes,
                    float* scales, float* rests2) noexcept;
+    // Of pairs of such rows of codes, `depth` of each: the sums of the products of their codes,
+    // each less the offset.
+    void (*code_products)(const std::uint8_t* rows, const std::uint8_t* cols, std::int64_t depth,
+                          const PairOfRows* pairs, int count, std::int32_t* sums) noexcept;
     // Rows to columns: 16 by 16 words of four bytes, whose rows lie `stride` words apart. So a
     // block of the packing goes from row side to column side, and back.
     void (*transpose)(const void* from, std::ptrdiff_t from_stride, void* to,

@@ -20,6 +20,6 @@ inline I32 add_products(I32 sums, Codes col, Codes row) {
 
 extern const KernelSet kernel_set_neon;
 constinit const KernelSet kernel_set_neon =
-    make_kernel_set("neon", fine_scorer, coarse_scorer, 64, 0, 0.004);
+    make_kernel_set("neon", fine_scorer, coarse_scorer, 64, 0, 0.004, 0.006);
 
 }  // namespace tripletmine

@@ -15,6 +15,6 @@ inline I32 add_products(I32 sums, Codes col, Codes row) {
 
 extern const KernelSet kernel_set_neon_dot;
 constinit const KernelSet kernel_set_neon_dot =
-    make_kernel_set("neon_dot", fine_scorer, coarse_scorer, 32, 64, 0.007);
+    make_kernel_set("neon_dot", fine_scorer, coarse_scorer, 32, 64, 0.007, 0.003);
 
 }  // namespace tripletmine

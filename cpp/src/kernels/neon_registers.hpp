@@ -140,6 +140,7 @@ struct Codes {
         return {vreinterpretq_s8_s32(vdupq_n_s32(word))};
     }
 };
+inline Codes sub(Codes a, Codes b) { return {vsubq_s8(a.v, b.v)}; }
 
 constexpr int code_levels = 127, code_offset = 0;
 constexpr bool short_sums = false;

@@ -150,6 +150,11 @@ struct Codes {
         return r;
     }
 };
+inline Codes sub(const Codes& a, const Codes& b) {
+    Codes r;
+    for (int i = 0; i < 16; ++i) r.v[i] = static_cast<signed char>(a.v[i] - b.v[i]);
+    return r;
+}
 
 constexpr int code_levels = 127, code_offset = 0;
 constexpr bool short_sums = false;
@@ -181,6 +186,6 @@ constexpr auto widen8_float32 = widen8<float, exact_float>;
 
 extern const KernelSet kernel_set_portable;
 constinit const KernelSet kernel_set_portable =
-    make_kernel_set("portable", fine_scorer, coarse_scorer, never, 0, 0.0);
+    make_kernel_set("portable", fine_scorer, coarse_scorer, never, 0, 0.0, 0.0);
 
 }  // namespace tripletmine
