@@ -176,7 +176,7 @@ bool Join::projects(Relation relation, std::int64_t k) {
     // All codes must fit, and as many again: no row is projected twice.
     const std::int64_t bytes = Operand::bytes(cols_->size(), cols_->dim(), kernels_.coarse) +
                                Operand::bytes(rows_->size(), rows_->dim(), kernels_.coarse);
-    const double most = dim - least_spared / kernels_.coarse_takes;
+    const double most = std::min(dim / 2.0, dim - least_spared / kernels_.coarse_takes);
     if (relation == Relation::positives || kernels_.fine.format != Format::float32 || most < 1.0 ||
         pairs < pairs_of_dim2 * dim * dim || 2 * bytes > packing_budget_) {
         return false;

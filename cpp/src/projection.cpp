@@ -112,12 +112,15 @@ private:
     // Σvvᵀ, in float32: a basis need not be the best.
     void share() {
         Panels elements(kernels_.fine, dim_, std::ssize(taught_));
-        for (std::int64_t i = 0; i < std::ssize(taught_); ++i) {
-            const double* row = taught_[static_cast<std::size_t>(i)];
-            for (std::int64_t k = 0; k < dim_; ++k) {
-                elements.row(k)[i * panel_rows] = static_cast<float>(row[k]);
+        team_.for_each((dim_ + panel_rows - 1) / panel_rows, [&](std::int64_t number, int) {
+            const std::int64_t first = number * panel_rows;
+            const std::int64_t count = std::min<std::int64_t>(panel_rows, dim_ - first);
+            float* to = elements.row(first);
+            for (const double* row : taught_) {
+                for (std::int64_t k = 0; k < count; ++k) to[k] = static_cast<float>(row[first + k]);
+                to += panel_rows;
             }
-        }
+        });
         std::vector<double> traces(static_cast<std::size_t>(elements.count)), squares(traces);
         each_product(elements, elements, [&](std::int64_t k, const float* products) {
             for (std::int64_t j = 0; j < dim_; ++j) {
@@ -209,7 +212,7 @@ std::shared_ptr<const Projection> Projection::learn(Team& team, const Dataset& d
                                                     const ScoreSpace& space, const Origin& origin,
                                                     const KernelSet& kernels, std::int64_t most,
                                                     double left) {
-    constexpr std::int64_t rows_of_element = 4, most_rows = 2048;
+    constexpr std::int64_t rows_of_element = 4, most_rows = 1536;
     Sample sample(dataset, space,
                   std::min({dataset.size(), rows_of_element * dataset.dim(), most_rows}));
     if (!origin.point.empty()) sample.subtract(origin.point);
@@ -222,35 +225,34 @@ std::shared_ptr<const Projection> Projection::learn(Team& team, const Dataset& d
     } while (!basis.complete() && !(basis.left() <= left));
     if (basis.size() == 0 || (left > 0.0 && !(basis.left() <= left))) return nullptr;
     basis.spread();
-    return std::make_shared<const Projection>(kernels, dataset.dim(), basis.size(),
+    return std::make_shared<const Projection>(team, kernels, dataset.dim(), basis.size(),
                                               basis.directions()[0]);
 }
 
-Projection::Projection(const KernelSet& kernels, std::int64_t dim, std::int64_t size,
+Projection::Projection(Team& team, const KernelSet& kernels, std::int64_t dim, std::int64_t size,
                        const double* directions)
     : panels_(kernels.fine, size, dim) {
-    // As they are rounded.
     Matrix rounded(size, dim);
-    for (std::int64_t j = 0; j < size; ++j) {
+    team.for_each(size, [&](std::int64_t j, int) {
         for (std::int64_t k = 0; k < dim; ++k) {
             const auto element = static_cast<float>(directions[j * padded(dim) + k]);
             panels_.row(j)[k * panel_rows] = element;
             rounded[j][k] = static_cast<double>(element);
         }
-    }
-    double squares = 0.0;
-    std::vector<double> products(static_cast<std::size_t>(size));
-    for (std::int64_t j = 0; j < size; ++j) {
+    });
+    std::vector<double> squares(static_cast<std::size_t>(size));
+    team.for_each(size, [&](std::int64_t j, int) {
+        std::vector<double> products(static_cast<std::size_t>(size - j));
         kernels.exact_dot(rounded[j], rounded[j], rounded.stride, static_cast<int>(size - j),
                           rounded.stride, products.data());
-        squares += (products[0] - 1.0) * (products[0] - 1.0);
-        for (std::int64_t i = 1; i < size - j; ++i) {
-            const double product = products[static_cast<std::size_t>(i)];
-            squares += 2.0 * product * product;
-        }
-    }
+        products[0] -= 1.0;
+        double sum = -products[0] * products[0];
+        for (const double product : products) sum += 2.0 * product * product;
+        squares[static_cast<std::size_t>(j)] = sum;
+    });
     const auto count = static_cast<double>(size);
-    skew_ = std::sqrt(squares) * (1.0 + 0x1p-20) + count * static_cast<double>(dim) * 0x1p-50;
+    skew_ = std::sqrt(std::reduce(squares.begin(), squares.end())) * (1.0 + 0x1p-20) +
+            count * static_cast<double>(dim) * 0x1p-50;
     // The product of each element passes through at most so many roundings, and ‖Q‖ in the norm of
     // Frobenius is at most √(size·(1 + skew)).
     const double roundings = kernels.fine.roundings(dim, 0) * 0x1p-24;

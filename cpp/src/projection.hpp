@@ -28,7 +28,7 @@ public:
                                                    double left);
 
     // `directions` lie one after the other, each padded(dim) long: the columns of Q.
-    Projection(const KernelSet& kernels, std::int64_t dim, std::int64_t size,
+    Projection(Team& team, const KernelSet& kernels, std::int64_t dim, std::int64_t size,
                const double* directions);
 
     std::int64_t size() const { return panels_.size; }

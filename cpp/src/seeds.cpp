@@ -5,12 +5,14 @@
 #include <functional>
 #include <limits>
 
+#include "exact.hpp"
+
 namespace tripletmine {
 namespace {
 
 constexpr std::int64_t block_cols = tile_granule;
 constexpr std::int64_t blocks_for_each = 4;
-constexpr std::int64_t seeds = blocks_for_each * block_cols;  // candidates that a row meets
+constexpr std::int64_t candidates = blocks_for_each * block_cols;  // that a row meets
 // Where these are more of all candidates than one in so many, they cost more than they save; and
 // where there are fewer rows than this makes columns, the means of the columns do.
 constexpr std::int64_t least_share = 12;
@@ -75,10 +77,11 @@ private:
     std::vector<double> halves_;  // of the mean squared norm, where distances come from differences
 };
 
-// The floors of the rows of one block.
-class Seeds {
+// The likeliest candidates of the rows of one block.
+class Meeting {
 public:
-    Seeds(const Pairing& pairing, Relation relation, Sign sign, std::int64_t k, std::int64_t rows)
+    Meeting(const KernelSet& kernels, const Pairing& pairing, Relation relation, Sign sign,
+            std::int64_t k, std::int64_t rows)
         : pairing_(pairing),
           may_meet_itself_(pairing.self_join && relation == Relation::any),
           sign_(sign),
@@ -86,29 +89,52 @@ public:
           floors_(static_cast<std::size_t>(rows)),
           best_(static_cast<std::size_t>(rows) * contended_hands),
           uppers_(static_cast<std::size_t>(block_cols + max_tile_cols)),
-          places_(static_cast<std::size_t>(block_cols)) {}
+          places_(static_cast<std::size_t>(block_cols)),
+          contenders_(static_cast<std::size_t>(rows)),
+          exact_(*pairing.rows, *pairing.cols, kernels, pairing.metric) {}
 
     void begin() {
         std::fill(floors_.begin(), floors_.end(), -std::numeric_limits<float>::infinity());
         std::fill(best_.begin(), best_.end(), -std::numeric_limits<float>::infinity());
+        for (std::vector<Contender>& of_row : contenders_) of_row.clear();
     }
 
     // Takes the scores of a row, at this place of the block, with a run of columns.
     void take(std::int64_t row, std::size_t place, Interval cols, const float* scores) {
         const auto part = [&](std::int64_t begin, std::int64_t end) {
-            pairing_.scorer().contend(scores + begin - cols.begin,
-                                      pairing_.row_operand->side(sign_, row, nullptr, nullptr),
-                                      pairing_.col_operand->side(sign_, begin, nullptr, nullptr),
-                                      sign_, static_cast<int>(end - begin), static_cast<int>(k_),
-                                      best_.data() + place * contended_hands, uppers_.data(),
-                                      floors_[place], places_.data());
+            const int found = pairing_.scorer().contend(
+                scores + begin - cols.begin,
+                pairing_.row_operand->side(sign_, row, nullptr, nullptr),
+                pairing_.col_operand->side(sign_, begin, nullptr, nullptr), sign_,
+                static_cast<int>(end - begin), static_cast<int>(k_),
+                best_.data() + place * contended_hands, uppers_.data(), floors_[place],
+                places_.data());
+            for (int i = 0; i < found; ++i) {
+                const std::int32_t at = places_[static_cast<std::size_t>(i)];
+                contenders_[place].push_back({static_cast<std::uint32_t>(begin + at),
+                                              uppers_[static_cast<std::size_t>(at)]});
+            }
         };
         const std::int64_t self = may_meet_itself_ ? place_of(row, cols) : cols.end;
         part(cols.begin, self);
         if (self < cols.end) part(self + 1, cols.end);
     }
 
-    float floor(std::size_t place) const { return floors_[place]; }
+    // What the k best of these reach, who are decided.
+    float floor(std::int64_t row, std::size_t place, const ScoreSpace& space) {
+        std::vector<Contender>& best = contenders_[place];
+        const auto k = static_cast<std::size_t>(k_);
+        if (best.size() < k) return floors_[place];
+        bring_forward(best, k);
+        cols_.clear();
+        for (std::size_t i = 0; i < k; ++i) cols_.push_back(best[i].col);
+        distances_.resize(k);
+        exact_.many(row, cols_, distances_.data());
+        const auto [least, most] = std::minmax_element(distances_.begin(), distances_.end());
+        return std::max(floors_[place],
+                        space.floor(sign_, sign_ == Sign::nearest ? *most : *least));
+    }
+    std::int64_t decided() const { return exact_.decided(); }
 
 private:
     // Where a row lies among the columns; their end if it does not.
@@ -126,16 +152,20 @@ private:
     std::vector<float> best_;  // of each row: see Scorer::contend
     std::vector<float> uppers_;
     std::vector<std::int32_t> places_;
+    std::vector<std::vector<Contender>> contenders_;  // of each row
+    ExactDistance exact_;
+    std::vector<std::int64_t> cols_;
+    std::vector<double> distances_;
 };
 
 }  // namespace
 
-std::vector<float> seed_floors(Team& team, Pairing pairing, Relation relation, Sign sign,
-                               std::int64_t k) {
+Seeds find_seeds(Team& team, const KernelSet& kernels, Pairing pairing, Relation relation,
+                 const ScoreSpace& space, Sign sign, std::int64_t k) {
     const Dataset &rows = *pairing.rows, &cols = *pairing.cols;
     if (k == 0 || k > most_contended) return {};
     if (relation == Relation::positives ||
-        std::min(rows.size(), cols.size()) < least_share * seeds) {
+        std::min(rows.size(), cols.size()) < least_share * candidates) {
         return {};
     }
     pairing.symmetric = false;
@@ -150,13 +180,13 @@ std::vector<float> seed_floors(Team& team, Pairing pairing, Relation relation, S
         std::vector<std::pair<double, std::int64_t>> order;
     };
     std::vector<Worker> workers(static_cast<std::size_t>(team.size()));
-    std::vector<Seeds> found(workers.size(),
-                             Seeds(pairing, relation, sign, k, plan.rows_per_block));
-    std::vector<float> floors(static_cast<std::size_t>(rows.size()));
-    team.expect(static_cast<double>(rows.size() * seeds));
+    std::vector<Meeting> meetings(
+        workers.size(), Meeting(kernels, pairing, relation, sign, k, plan.rows_per_block));
+    Seeds seeds{std::vector<float>(static_cast<std::size_t>(rows.size()))};
+    team.expect(static_cast<double>(rows.size() * candidates));
     team.for_each(row_means.count(), [&](std::int64_t block, int id) {
         Worker& worker = workers[static_cast<std::size_t>(id)];
-        Seeds& own = found[static_cast<std::size_t>(id)];
+        Meeting& own = meetings[static_cast<std::size_t>(id)];
         const std::int64_t begin = block * plan.rows_per_block;
         const std::int64_t end = std::min(rows.size(), begin + plan.rows_per_block);
         // Columns of the rows' own classes are no negatives.
@@ -186,11 +216,12 @@ std::vector<float> seed_floors(Team& team, Pairing pairing, Relation relation, S
                           });
         }
         for (std::int64_t row = begin; row < end; ++row) {
-            floors[static_cast<std::size_t>(row)] =
-                own.floor(static_cast<std::size_t>(row - begin));
+            seeds.floors[static_cast<std::size_t>(row)] =
+                own.floor(row, static_cast<std::size_t>(row - begin), space);
         }
     });
-    return floors;
+    for (const Meeting& one : meetings) seeds.decided += one.decided();
+    return seeds;
 }
 
 }  // namespace tripletmine

@@ -77,16 +77,17 @@ public:
         const std::int64_t rows = pairing_.rows->size();
         floors_ = std::make_unique<std::atomic<float>[]>(static_cast<std::size_t>(rows));
         locks_ = std::make_unique<std::atomic_flag[]>(static_cast<std::size_t>(rows));
-        const std::vector<float> seeds =
-            banded_ || pairing_.rows->size() == 0 || !selector.unlimited()
-                ? std::vector<float>()
-                : seed_floors(team, closer_ ? closer_->pairing() : pairing_, relation,
-                              Selector::sign, selector.most());
-        for (std::int64_t p = 0; p < rows; ++p) {
-            floors_[p].store(seeds.empty() ? selector.floor(p)
-                                           : seeds[static_cast<std::size_t>(p)]);
+        Seeds seeds;
+        if (!banded_ && rows > 0 && selector.unlimited()) {
+            seeds = find_seeds(team, kernels, closer_ ? closer_->pairing() : pairing_, relation,
+                               selector.space(), Selector::sign, selector.most());
         }
-        seeded_ = !seeds.empty();
+        for (std::int64_t p = 0; p < rows; ++p) {
+            floors_[p].store(seeds.floors.empty() ? selector.floor(p)
+                                                  : seeds.floors[static_cast<std::size_t>(p)]);
+        }
+        seeded_ = !seeds.floors.empty();
+        decided_ = seeds.decided;
         walk_.announce();
         if (banded_) {
             for (std::int64_t p = 0; p < rows; ++p) ceilings_.push_back(selector.ceiling(p));
@@ -185,17 +186,17 @@ private:
     std::unique_ptr<std::atomic_flag[]> locks_;
     std::vector<float> ceilings_;
     bool seeded_ = false;  // whether the rows began with floors
+    std::int64_t decided_ = 0;
 };
 
 template <typename Selector>
 std::int64_t Sweep<Selector>::run() {
     run_tasks(find_stage(), static_cast<std::int64_t>(walk_.tasks().size()));
     decide_all();
-    std::int64_t decided = 0;
     for (const Worker& worker : workers_) {
-        if (worker.distance) decided += worker.distance->decided();
+        if (worker.distance) decided_ += worker.distance->decided();
     }
-    return decided;
+    return decided_;
 }
 
 // Goes on in the plan as long as the first tasks leave too many pairs to decide; returns how many

@@ -142,7 +142,7 @@ std::vector<std::shared_ptr<const Projection>> projections_for(Team& team, const
         askew[at] = 1.1 / std::sqrt(static_cast<double>(dim));
         askew[at + static_cast<std::size_t>(width)] = k % 2 == 0 ? 0.3 * askew[at] : 0.0;
     }
-    projections.push_back(std::make_shared<const Projection>(kernels, dim, 2, askew.data()));
+    projections.push_back(std::make_shared<const Projection>(team, kernels, dim, 2, askew.data()));
     return projections;
 }
 
@@ -261,7 +261,8 @@ void check_seeds(Tally& tally, const KernelSet& kernels, Metric metric, bool lab
                               origin_of(dataset, space, kernels.coarse), nullptr, true);
         const Pairing pairing{&dataset, &dataset, &operand, &operand, true, true, metric};
         const Relation relation = labelled ? Relation::negatives : Relation::any;
-        const std::vector<float> seeds = seed_floors(team, pairing, relation, sign, k);
+        const std::vector<float> seeds =
+            find_seeds(team, kernels, pairing, relation, space, sign, k).floors;
         const std::string what = "seeds of metric " + std::to_string(static_cast<int>(metric)) +
                                  (labelled ? ", negatives, " : ", any, ") +
                                  (sign == Sign::nearest ? "nearest " : "farthest ") +

@@ -40,6 +40,8 @@ public:
 
     bool unlimited() const { return ranges_.empty(); }
 
+    const ScoreSpace& space() const { return space_; }
+
     // Whether any row refuses candidates for being too good.
     bool banded() const {
         return std::any_of(ranges_.begin(), ranges_.end(), [](const Range& range) {
