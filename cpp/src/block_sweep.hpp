@@ -87,7 +87,7 @@ private:
         std::int32_t slot;       // or -1 - the first that it may be in
         float upper;
     };
-    struct Worker {
+    struct alignas(64) Worker {  // no cache line belongs to two
         explicit Worker(ExactDistance exact) : distance(std::move(exact)) {}
         Selector& of(std::int64_t row) {
             return selectors[static_cast<std::size_t>(row - first_row)];

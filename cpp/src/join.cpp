@@ -161,24 +161,31 @@ Pairing Join::packed_for_blocks() {
                   quick && large ? std::min(little, packing_budget_) : packing_budget_);
 }
 
-// Whether few directions tell so much of the rows that scores of these are worth having. To learn
-// them takes a time that grows with the third power of the dimensions, and to project a row one
-// that grows with the second: a twentieth of what the scores of so many pairs take, or less.
+// Whether few directions tell so much of the rows that scores of these are worth having. In
+// nanoseconds on one core, about.
 bool Join::projects(Relation relation, std::int64_t k) {
-    constexpr double pairs_of_dim2 = 160.0;
-    // What a pair is spared must make up for the survivors, of which each is scored again; in
-    // nanoseconds. Where several candidates are wanted, floors are lower, and survivors more.
-    const double least_spared = k == 1 ? 1.0 : 2.0;
+    // What a pair is spared must make up for the survivors, of which each is scored again. Where
+    // several candidates are wanted, floors are lower, and survivors more.
+    const double least_spared = k == 1 ? 1.0 : 2.0, of_survivors = 0.5 * least_spared;
     // Of the mean squared norm, outside of the directions.
     const double left = k == 1 ? 0.12 : 0.06;
+    constexpr double learning = 200.0, projecting = 0.011;  // of dim², once and for each row
+
     const auto dim = static_cast<double>(rows_->dim());
-    const auto pairs = static_cast<double>(rows_->size()) * static_cast<double>(cols_->size());
-    // All codes must fit, and as many again: no row is projected twice.
-    const std::int64_t bytes = Operand::bytes(cols_->size(), cols_->dim(), kernels_.coarse) +
-                               Operand::bytes(rows_->size(), rows_->dim(), kernels_.coarse);
+    const auto rows = static_cast<double>(rows_->size()), cols = static_cast<double>(cols_->size());
+    const bool symmetric = rows_ == cols_;
     const double most = std::min(dim / 2.0, dim - least_spared / kernels_.coarse_takes);
+    const double gain =
+        rows * cols * (symmetric ? 0.5 : 1.0) * (dim / 2.0 * kernels_.coarse_takes - of_survivors);
+    const double cost = dim * dim * (learning + projecting * (symmetric ? rows : rows + cols));
+    // Codes, row by row too, and those of directions: no row is projected twice.
+    const auto bytes = [&](const Dataset& dataset) {
+        return Operand::bytes(dataset.size(), dataset.dim(), kernels_.coarse);
+    };
+    const double packed =
+        2.5 * static_cast<double>(bytes(*cols_) + (symmetric ? 0 : bytes(*rows_)));
     if (relation == Relation::positives || kernels_.fine.format != Format::float32 || most < 1.0 ||
-        pairs < pairs_of_dim2 * dim * dim || 2 * bytes > packing_budget_) {
+        gain < 1.25 * cost || packed > static_cast<double>(packing_budget_)) {
         return false;
     }
     if (!projection_) {

@@ -139,7 +139,7 @@ public:
     ExactDistance exact_distance() const { return {*rows_, *cols_, kernels_, metric_}; }
 
     // Counts the work of a join narrowed from this one, or of a worker, as this one's; and keeps
-    // the columns that the join packed for the next one.
+    // what the join learned of the columns, and packed of them, for the next one.
     void include(const Join& narrowed) {
         decided_ += narrowed.decided_;
         for (const std::string& filter : narrowed.filters_) note_use(filter);
@@ -199,7 +199,7 @@ private:
     std::shared_ptr<const Dataset> rows_, cols_;
     // Of codes, the same for both sides; made when they are first needed.
     std::shared_ptr<const Origin> origin_;
-    std::optional<std::shared_ptr<const Projection>> projection_;
+    std::optional<std::shared_ptr<const Projection>> projection_;  // as its first question has it
     // By precision.
     std::array<std::shared_ptr<const Operand>, precisions> row_operands_, col_operands_;
     std::int64_t decided_ = 0;

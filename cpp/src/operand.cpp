@@ -264,7 +264,7 @@ void Operand::measure_projected(std::int64_t position, Scratch& scratch) const {
                        &norm2);
     const double off = (projection_->rounding() + 0x1p-22 * (1.0 + projection_->skew())) *
                            (norm_of(position) + origin_.norm) * (1.0 + 0x1p-20) +
-                       static_cast<double>(dataset_.dim()) * 0x1p-120;
+                       static_cast<double>(dataset_.dim()) * scratch.root_dim * 0x1p-120;
     scratch.error += off;
     const double inside = std::max(0.0, std::sqrt(norm2) * (1.0 - 0x1p-30) - off);
     scratch.inside2 = inside * inside;

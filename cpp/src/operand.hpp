@@ -44,7 +44,6 @@ public:
             std::shared_ptr<const Projection> projection, bool keep);
 
     const Scorer& scorer() const { return scorer_; }
-    const Origin& origin() const { return origin_; }
 
     // The panels of `count` rows (always as many with one scratch) from position `first` on, a
     // multiple of panel_rows, in memory that lasts until the next call with that scratch.

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <span>
-#include <utility>
 
 #include "buffer.hpp"
 #include "kernels/kernel_set.hpp"
@@ -37,7 +36,8 @@ public:
         for (std::size_t begin = 0; begin < pairs.size(); begin += at_once) {
             const auto some = pairs.subspan(begin, std::min(at_once, pairs.size() - begin));
             kernels_.code_products(rows_.data(), (cols_.empty() ? rows_ : cols_).data(), depth_,
-                                   some.data(), static_cast<int>(some.size()), sums);
+                                   pairing_.scorer().offset, some.data(),
+                                   static_cast<int>(some.size()), sums);
             for (std::size_t i = 0; i < some.size(); ++i) {
                 const auto [row, col] = some[i];
                 const float score =
@@ -48,12 +48,9 @@ public:
         }
     }
 
-    // Lower and upper bound of one.
-    std::pair<float, float> bounds(const PairOfRows& pair, Sign sign) const {
-        float upper;
-        upper_bounds({&pair, 1}, sign, &upper);
-        const float lower = upper - pairing_.row_operand->width()[pair.row];
-        return {lower - pairing_.col_operand->width()[pair.col], upper};
+    float lower_bound(const PairOfRows& pair, float upper) const {
+        return upper - pairing_.row_operand->width()[pair.row] -
+               pairing_.col_operand->width()[pair.col];
     }
 
 private:

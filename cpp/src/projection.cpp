@@ -15,12 +15,11 @@ using Panels = Projection::Panels;
 
 // Rows side by side, each padded with zeros.
 struct Matrix {
-    std::int64_t rows, cols, stride;
+    std::int64_t rows, stride;
     std::vector<double> values;
 
     Matrix(std::int64_t row_count, std::int64_t col_count)
         : rows(row_count),
-          cols(col_count),
           stride(padded(col_count)),
           values(static_cast<std::size_t>(row_count * stride)) {}
     double* operator[](std::int64_t row) { return values.data() + row * stride; }
@@ -49,8 +48,12 @@ public:
     std::int64_t size() const { return size_; }
     const Matrix& directions() const { return directions_; }
 
-    // With λ the eigenvalues of Σvvᵀ, (Σλ)²/Σλ²: as many equal ones there would be.
-    double effective_rank() const { return trace_ > 0.0 ? trace_ * trace_ / squares_ : 0.0; }
+    // With λ the eigenvalues of the mean of vvᵀ over all rows, (Σλ)²/Σλ²: as many equal ones there
+    // would be. Σλ² is the mean square of the product of two rows, of different ones in the sample.
+    double effective_rank() const {
+        const auto count = static_cast<double>(taught_.size());
+        return trace_ * trace_ / count * (count - 1.0) / squares_;
+    }
 
     // Adds up to `step` directions. Σvvᵀ, applied twice to some rows, leaves of them what lies near
     // the span of its first eigenvectors.
@@ -81,7 +84,7 @@ public:
         });
         left_ -= std::reduce(insides.begin(), insides.end());
     }
-    bool complete() const { return begun_ == directions_.rows; }
+    bool complete() const { return begun_ == directions_.rows || size_ < begun_; }
 
     // Which part of the squared norms of the watched rows lies outside.
     double left() const { return left_ / watched_norm2_; }
@@ -132,6 +135,8 @@ private:
         });
         trace_ = std::reduce(traces.begin(), traces.end());
         squares_ = std::reduce(squares.begin(), squares.end());
+        for (const double* row : taught_) squares_ -= dot(row, row) * dot(row, row);
+        squares_ = std::max(squares_, 0.0);
     }
 
     // take(row, its products with all columns)
@@ -199,8 +204,8 @@ private:
     const KernelSet& kernels_;
     std::int64_t dim_;
     std::vector<const double*> taught_, watched_;
-    Panels shared_;  // Σvvᵀ over the taught rows
-    double trace_ = 0.0, squares_ = 0.0;
+    Panels shared_;                       // Σvvᵀ over the taught rows
+    double trace_ = 0.0, squares_ = 0.0;  // of Σvvᵀ, and of the products of different rows
     double watched_norm2_ = 0.0, left_ = 0.0;
     Matrix directions_;
     std::int64_t size_ = 0, begun_ = 0;
@@ -213,13 +218,14 @@ std::shared_ptr<const Projection> Projection::learn(Team& team, const Dataset& d
                                                     const KernelSet& kernels, std::int64_t most,
                                                     double left) {
     constexpr std::int64_t rows_of_element = 4, most_rows = 1536;
+    if (dataset.size() == 0) return nullptr;
     Sample sample(dataset, space,
                   std::min({dataset.size(), rows_of_element * dataset.dim(), most_rows}));
     if (!origin.point.empty()) sample.subtract(origin.point);
     Basis basis(team, kernels, sample, most);
     // So many directions hold at most √(most·Σλ²) of Σλ (Cauchy–Schwarz).
     const double held = (1.0 - left) * (1.0 - left);
-    if (left > 0.0 && basis.effective_rank() * held > static_cast<double>(most)) return nullptr;
+    if (left > 0.0 && !(basis.effective_rank() * held <= static_cast<double>(most))) return nullptr;
     do {
         basis.grow();
     } while (!basis.complete() && !(basis.left() <= left));

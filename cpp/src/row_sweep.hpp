@@ -62,7 +62,7 @@ private:
         std::size_t now;         // how many, the first ones, are decided next
     };
 
-    struct Worker {
+    struct alignas(64) Worker {  // no cache line belongs to two
         Walk::Scratch walk;
         std::vector<float> uppers;
         std::vector<float> floors, best;  // of each row and question, and of each hand of these

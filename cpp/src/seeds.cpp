@@ -120,7 +120,7 @@ public:
         if (self < cols.end) part(self + 1, cols.end);
     }
 
-    // What the k best of these reach, who are decided.
+    // Decides the k likeliest: they reach what the last of them does.
     float floor(std::int64_t row, std::size_t place, const ScoreSpace& space) {
         std::vector<Contender>& best = contenders_[place];
         const auto k = static_cast<std::size_t>(k_);

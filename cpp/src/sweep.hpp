@@ -3,8 +3,8 @@
 //
 //   for each tile of a Walk
 //     compare     bounds against what rows (and columns) still find interesting → bit masks
-//     survivors   right relation? right group? → remembered, and their lower bounds raise the
-//     floors
+//     survivors   right relation? (where rows are projected: still there by closer scores?)
+//                 right group? → remembered, and their lower bounds raise the floors
 //   what is remembered, when there is much of it and at the end
 //     decide      still interesting? → canonical distance → selector
 //
@@ -24,7 +24,6 @@
 #include <optional>
 #include <span>
 #include <thread>
-#include <tuple>
 #include <vector>
 
 #include "exact.hpp"
@@ -70,6 +69,8 @@ public:
           walk_(team, pairing_, relation, plan_shared(pairing_, team.size())),
           selector_(selector),
           banded_(selector.banded()),
+          grouped_(pairing_.rows->grouped()),
+          may_meet_itself_(pairing_.self_join && !pairing_.symmetric),
           unconditional_(selector.most() == 1 && selector.unlimited() &&
                          !pairing_.rows->grouped() && (pairing_.symmetric || !pairing_.self_join)),
           most_undecided_(room_for_undecided(*pairing_.rows, selector.most(), team.size())),
@@ -104,18 +105,18 @@ private:
         float upper;
     };
 
-    struct Worker {
+    struct alignas(64) Worker {  // no cache line belongs to two
         Walk::Scratch walk;
         std::vector<float> col_floor, col_ceiling, row_floor, row_ceiling;
-        std::vector<PairOfRows> pairs_of_tile;
-        std::vector<float> uppers;  // of these
+        std::vector<PairOfRows> pairs;  // of a tile
+        std::vector<float> uppers;      // of these
         std::vector<Undecided> undecided;
         std::vector<std::uint32_t> order;  // of the undecided, by row
         std::optional<ExactDistance> distance;
         std::vector<Contender> contenders;
         std::vector<std::int64_t> others;
         std::vector<double> distances;
-        std::int64_t doubts = 0, pairs = 0;  // that were kept, for want of closer bounds; and seen
+        std::int64_t doubts = 0, seen = 0;  // pairs kept for want of closer bounds, and all
     };
 
     static constexpr std::size_t pairs_per_task = 1024;
@@ -142,10 +143,14 @@ private:
     void raise_floors(Worker& worker, const Walk::Strip& strip, const Walk::Tile& tile,
                       std::int64_t rows) const;
     void look_closer(Worker& worker, const Walk::Strip& strip, const Walk::Tile& tile,
-                     std::int64_t rows, std::uint64_t* masks) const;
+                     std::span<const std::uint64_t> masks);
     void examine(Worker& worker, const Walk::Strip& strip, const Walk::Tile& tile, std::int64_t r,
                  std::uint64_t bits);
+    void consider(Worker& worker, std::int64_t row, std::int64_t col, float lower, float upper);
     void keep(Worker& worker, std::int64_t row, std::int64_t other, float lower, float upper);
+    void offer(std::int64_t row, const Candidate& candidate) {
+        change(row, [&] { selector_.offer(row, candidate); });
+    }
     void make_room(Worker& worker, int id);
     void forget_hopeless(Worker& worker) const;
     void sort_by_row(Worker& worker) const;
@@ -175,7 +180,7 @@ private:
     std::unique_ptr<const PairScores> closer_;
     Walk walk_;
     Selector& selector_;
-    const bool banded_;
+    const bool banded_, grouped_, may_meet_itself_;
     // Whether any pair of the relation counts, and the best one is all that is asked for.
     const bool unconditional_;
     // Beyond so many undecided pairs a worker decides them at once.
@@ -226,12 +231,12 @@ std::int64_t Sweep<Selector>::find_stage() {
 // Runs tasks; returns which part of their pairs was kept for want of closer bounds.
 template <typename Selector>
 double Sweep<Selector>::doubts_of_tasks(std::int64_t begin, std::int64_t end) {
-    for (Worker& worker : workers_) worker.doubts = worker.pairs = 0;
+    for (Worker& worker : workers_) worker.doubts = worker.seen = 0;
     run_tasks(begin, end);
     double doubts = 0.0, pairs = 0.0;
     for (const Worker& worker : workers_) {
         doubts += static_cast<double>(worker.doubts);
-        pairs += static_cast<double>(worker.pairs);
+        pairs += static_cast<double>(worker.seen);
     }
     return pairs > 0.0 ? doubts / pairs : 0.0;
 }
@@ -245,8 +250,8 @@ void Sweep<Selector>::prepare(Worker& worker) const {
     worker.undecided.reserve(most_undecided_ + 2 * max_tile_rows * max_tile_cols);
     worker.row_floor.resize(max_tile_rows);
     worker.row_ceiling.resize(max_tile_rows);
-    worker.pairs_of_tile.resize(closer_ ? max_tile_rows * max_tile_cols : 0);
-    worker.uppers.resize(worker.pairs_of_tile.size());
+    worker.pairs.resize(closer_ ? max_tile_rows * max_tile_cols : 0);
+    worker.uppers.resize(worker.pairs.size());
     worker.distance.emplace(*pairing_.rows, *pairing_.cols, kernels_, pairing_.metric);
 }
 
@@ -288,7 +293,7 @@ void Sweep<Selector>::visit(Worker& worker, int id, const Walk::Strip& strip,
         if (banded_) worker.row_ceiling[r] = ceilings_[row];
     }
     std::uint64_t masks[max_tile_rows];
-    worker.pairs += count * scorer.tile_cols;
+    worker.seen += count * scorer.tile_cols;
     const auto compare = [&] {
         return scorer.compare(
             tile.scores,
@@ -304,9 +309,12 @@ void Sweep<Selector>::visit(Worker& worker, int id, const Walk::Strip& strip,
         if (!compare()) return;
     }
     walk_.leave_allowed(tile.row_begin, count, strip, masks);
-    if (closer_) look_closer(worker, strip, tile, count, masks);
-    for (std::int64_t r = 0; r < count; ++r) {
-        if (masks[r] != 0) examine(worker, strip, tile, r, masks[r]);
+    if (closer_) {
+        look_closer(worker, strip, tile, std::span(masks).first(static_cast<std::size_t>(count)));
+    } else {
+        for (std::int64_t r = 0; r < count; ++r) {
+            if (masks[r] != 0) examine(worker, strip, tile, r, masks[r]);
+        }
     }
     if (worker.undecided.size() > most_undecided_) make_room(worker, id);
 }
@@ -351,78 +359,73 @@ void Sweep<Selector>::raise_floors(Worker& worker, const Walk::Strip& strip, con
 // Closer scores leave few of the pairs that those of projected rows let through.
 template <typename Selector>
 void Sweep<Selector>::look_closer(Worker& worker, const Walk::Strip& strip, const Walk::Tile& tile,
-                                  std::int64_t rows, std::uint64_t* masks) const {
-    PairOfRows* pair = worker.pairs_of_tile.data();
-    for (std::int64_t r = 0; r < rows; ++r) {
-        for (std::uint64_t bits = masks[r]; bits != 0; bits &= bits - 1) {
-            *pair++ = {static_cast<std::uint32_t>(tile.row_begin + r),
-                       static_cast<std::uint32_t>(strip.col_begin + std::countr_zero(bits))};
+                                  std::span<const std::uint64_t> masks) {
+    PairOfRows* end = worker.pairs.data();
+    auto row = static_cast<std::uint32_t>(tile.row_begin);
+    const auto first_col = static_cast<std::uint32_t>(strip.col_begin);
+    for (std::uint64_t bits : masks) {
+        for (; bits != 0; bits &= bits - 1) {
+            *end++ = {row, first_col + static_cast<std::uint32_t>(std::countr_zero(bits))};
         }
-        masks[r] = 0;
+        ++row;
     }
-    const std::span<const PairOfRows> pairs(worker.pairs_of_tile.data(), pair);
+    const std::span<const PairOfRows> pairs(worker.pairs.data(), end);
     worker.doubts += std::ssize(pairs);
     closer_->upper_bounds(pairs, Selector::sign, worker.uppers.data());
     for (std::size_t i = 0; i < pairs.size(); ++i) {
-        const std::int64_t r = pairs[i].row - tile.row_begin, c = pairs[i].col - strip.col_begin;
+        const std::int64_t r = pairs[i].row - tile.row_begin, c = pairs[i].col - first_col;
         const float upper = worker.uppers[i];
-        const bool interesting = upper >= worker.row_floor[r] || upper >= worker.col_floor[c];
-        masks[r] |= std::uint64_t{interesting} << c;
+        if (upper < worker.row_floor[r] && upper < worker.col_floor[c]) continue;
+        consider(worker, pairs[i].row, pairs[i].col, closer_->lower_bound(pairs[i], upper), upper);
     }
 }
 
 template <typename Selector>
 void Sweep<Selector>::examine(Worker& worker, const Walk::Strip& strip, const Walk::Tile& tile,
                               std::int64_t r, std::uint64_t bits) {
-    // Copies of what the loop would else read anew after every pair it keeps.
-    const Pairing pairing = pairing_;
-    const std::int64_t row = tile.row_begin + r, row_index = pairing.rows->row(row);
-    const TileSide rows = pairing.row_operand->side(Selector::sign, row, nullptr, nullptr);
+    const std::int64_t row = tile.row_begin + r;
+    const TileSide rows = pairing_.row_operand->side(Selector::sign, row, nullptr, nullptr);
     const TileSide cols =
-        pairing.col_operand->side(Selector::sign, strip.col_begin, nullptr, nullptr);
-    const auto scores = pairing.row_scores(tile.scores, row, r, strip.col_begin);
+        pairing_.col_operand->side(Selector::sign, strip.col_begin, nullptr, nullptr);
+    const auto scores = pairing_.row_scores(tile.scores, row, r, strip.col_begin);
     const float row_bias = rows.bias[0], row_width = rows.width[0];
-    const std::atomic<float>* const floors = floors_.get();
-    const bool banded = banded_, grouped = pairing.rows->grouped();
-    const bool may_meet_itself = pairing.self_join && !pairing.symmetric;
-    const PairScores* const closer = closer_.get();
     for (; bits != 0; bits &= bits - 1) {
         const int c = std::countr_zero(bits);
-        const std::int64_t col = strip.col_begin + c;
         const float score = scores(c);
-        float upper = (Selector::sign == Sign::nearest ? score : -score) - row_bias - cols.bias[c];
-        float lower = upper - row_width - cols.width[c];
-        bool for_row = true, for_col = pairing.symmetric;
-        const auto interesting = [&] {
-            for_row = for_row && upper >= floors[row].load(std::memory_order_relaxed);
-            for_col = for_col && upper >= floors[col].load(std::memory_order_relaxed);
-            if (banded) {
-                for_row = for_row && lower <= worker.row_ceiling[r];
-                for_col = for_col && lower <= worker.col_ceiling[c];
-            }
-            return for_row || for_col;
-        };
-        if (!interesting()) continue;
-        if (may_meet_itself && row_index == pairing.cols->row(col)) continue;
-        if (grouped && pairing.rows->same_group(row, *pairing.cols, col)) continue;
-        if (closer != nullptr) {
-            const PairOfRows pair{static_cast<std::uint32_t>(row), static_cast<std::uint32_t>(col)};
-            std::tie(lower, upper) = closer->bounds(pair, Selector::sign);
-            if (!interesting()) continue;
-        }
-        if (for_row) keep(worker, row, col, lower, upper);
-        if (for_col) keep(worker, col, row, lower, upper);
+        const float upper =
+            (Selector::sign == Sign::nearest ? score : -score) - row_bias - cols.bias[c];
+        consider(worker, row, strip.col_begin + c, upper - row_width - cols.width[c], upper);
     }
+}
+
+// Whether the pair still matters to its row (or to its column), now that its bounds are known.
+template <typename Selector>
+void Sweep<Selector>::consider(Worker& worker, std::int64_t row, std::int64_t col, float lower,
+                               float upper) {
+    bool for_row = upper >= floors_[row].load(std::memory_order_relaxed);
+    bool for_col = pairing_.symmetric && upper >= floors_[col].load(std::memory_order_relaxed);
+    if (banded_) {
+        for_row = for_row && lower <= ceilings_[row];
+        for_col = for_col && lower <= ceilings_[col];
+    }
+    if (!for_row && !for_col) return;
+    if (may_meet_itself_ && pairing_.rows->row(row) == pairing_.cols->row(col)) return;
+    if (grouped_ && pairing_.rows->same_group(row, *pairing_.cols, col)) return;
+    if (closer_ && selector_.most() == 1) {
+        // Floors are best kept as high as they can be: the next pair costs about as much.
+        const double distance = (*worker.distance)(row, col);
+        if (for_row) offer(row, {distance, pairing_.cols->row(col)});
+        if (for_col) offer(col, {distance, pairing_.rows->row(row)});
+        return;
+    }
+    if (for_row) keep(worker, row, col, lower, upper);
+    if (for_col) keep(worker, col, row, lower, upper);
 }
 
 // Remembers the pair; its lower bound may already make others uninteresting.
 template <typename Selector>
 void Sweep<Selector>::keep(Worker& worker, std::int64_t row, std::int64_t other, float lower,
                            float upper) {
-    if (closer_ && selector_.most() == 1) {
-        const Contender one{static_cast<std::uint32_t>(other), upper};
-        return decide(worker, row, {&one, 1});
-    }
     worker.undecided.push_back(
         {static_cast<std::uint32_t>(row), static_cast<std::uint32_t>(other), upper});
     if (lower > floors_[row].load(std::memory_order_relaxed)) {

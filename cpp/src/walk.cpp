@@ -22,7 +22,7 @@ std::int64_t rows_per_block(const Pairing& pairing, std::int64_t most, int threa
 
 WalkPlan plan_shared(const Pairing& pairing, int threads) {
     const std::int64_t rows = rows_per_block(pairing, most_shared_rows, threads);
-    const double granule = static_cast<double>(rows * pairing.rows->dim() * tile_granule);
+    const double granule = static_cast<double>(rows * pairing.row_operand->depth() * tile_granule);
     const auto granules = static_cast<std::int64_t>(multiply_adds_per_task / granule);
     return {rows, std::max<std::int64_t>(1, granules) * tile_granule};
 }

@@ -232,6 +232,44 @@ void check_origin(Tally& tally, const KernelSet& kernels, Metric metric) {
     }
 }
 
+// Rows near a plane are told by few directions, within narrow bounds; for rows that differ in all
+// directions alike there are none.
+void check_projection(Tally& tally, const KernelSet& kernels, Metric metric) {
+    if (kernels.fine.format != Format::float32) return;
+    constexpr std::int64_t count = 900, dim = 150, few = 6;
+    Random random(29);
+    const Rows plane = make_rows(
+        "plane", few, dim, [&](std::int64_t, std::int64_t) { return random.uniform() - 0.5; });
+    for (const double rest : {0.1, 100.0}) {
+        std::vector<double> along(few);
+        const Rows rows = make_rows("rows", count, dim, [&](std::int64_t, std::int64_t k) {
+            for (double& one : along) one = k == 0 ? random.uniform() - 0.5 : one;
+            double sum = rest * (random.uniform() - 0.5);
+            for (std::size_t j = 0; j < few; ++j) {
+                sum += along[j] * plane.values[j * dim + static_cast<std::size_t>(k)];
+            }
+            return sum;
+        });
+        run_team(1, nullptr, [&](Team& team) {
+            Dataset dataset(rows.population(), std::nullopt, kernels);
+            dataset.measure(team);
+            const ScoreSpace space = score_space(metric, dataset.largest_norm2());
+            const Origin origin = origin_of(dataset, space, kernels.coarse);
+            const auto projection =
+                Projection::learn(team, dataset, space, origin, kernels, 75, 0.1);
+            const std::string what =
+                "projection of metric " + std::to_string(static_cast<int>(metric));
+            tally.check((projection != nullptr) == (rest < 1.0), what + ": whether there is one");
+            if (projection == nullptr) return;
+            const Operand operand(team, dataset, kernels, kernels.coarse, space, origin, projection,
+                                  true);
+            const float widest =
+                *std::max_element(operand.width(), operand.width() + dataset.size());
+            tally.check(widest < 0.3f, what + ": the bounds are as wide as " + text(widest));
+        });
+    }
+}
+
 // Every seed is reached by as many candidates of the row as are wanted; and seeds are worth having.
 void check_seeds(Tally& tally, const KernelSet& kernels, Metric metric, bool labelled, Sign sign,
                  std::int64_t k) {
@@ -302,6 +340,7 @@ void check_bounds(Tally& tally, const KernelSet& kernels) {
     }
     for (const Metric metric : {Metric::cosine, Metric::dot, Metric::euclidean}) {
         check_origin(tally, kernels, metric);
+        check_projection(tally, kernels, metric);
     }
     for (const Metric metric : {Metric::cosine, Metric::sqeuclidean}) {
         for (const Sign sign : {Sign::nearest, Sign::farthest}) {

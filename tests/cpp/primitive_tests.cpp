@@ -433,7 +433,7 @@ void check_code_products(Tally& tally, const KernelSet& kernels) {
                 }
             }
             std::vector<std::int32_t> sums(pairs.size());
-            kernels.code_products(stored[0].data(), stored[1].data(), depth, pairs.data(),
+            kernels.code_products(stored[0].data(), stored[1].data(), depth, offset, pairs.data(),
                                   static_cast<int>(pairs.size()), sums.data());
             const bool right = std::equal(sums.begin(), sums.end(), expected.begin());
             tally.check(right, "code products of " + std::to_string(depth) + " elements");

@@ -1,5 +1,7 @@
 """``mine`` against the oracle, byte for byte, and under everything that must not matter."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -86,28 +88,46 @@ def test_larger_sets_are_equal_for_every_kernel_set_and_thread_count(kind, metri
         assert results[0].d_an[of_some].tobytes() == truth.d_an.tobytes()
 
 
+def rows_of_few_directions(n, d, centres, rng):
+    """Rows that lie near 40 directions; around two centres most pairs are near ones."""
+    at = rng.normal(size=(centres, 40))[rng.integers(0, centres, size=n)]
+    few = at + 0.5 * rng.normal(size=at.shape)
+    return few @ rng.normal(size=(40, d)) / 16 + 0.06 * rng.normal(size=(n, d))
+
+
 @pytest.mark.parametrize("centres", [2, 400])
 @pytest.mark.parametrize("n_negatives", [1, 3])
-def test_rows_of_few_directions_are_projected(centres, n_negatives, monkeypatch):
-    """Rows that lie near 40 of 512 directions; around two centres most pairs are near ones."""
+def test_projected_rows_tell_the_same(centres, n_negatives, monkeypatch):
     rng = np.random.default_rng(6)
-    near = rng.normal(size=(centres, 40))[rng.integers(0, centres, size=6600)]
-    rest = rng.normal(size=(6600, 512)) * 0.06
-    x = (near + 0.5 * rng.normal(size=near.shape)) @ rng.normal(size=(40, 512)) / 16 + rest
-    labels = rng.integers(0, 900, size=len(x))
-    groups = rng.integers(0, 2000, size=len(x))
-    options = {"pos_strategy": "hard", "num_negatives": n_negatives, "groups": groups}
-    for negative in ("hard", "easy"):
-        monkeypatch.setenv("TRIPLETMINE_FILTER", "fine")
-        truth = tripletmine.mine(x, labels, neg_strategy=negative, **options)
-        monkeypatch.setenv("TRIPLETMINE_FILTER", "")
-        for kernel_set in SUPPORTED:
+    x, others = rows_of_few_directions(4100, 200, centres, rng).reshape(2, 2050, 200)
+    options = {"pos_strategy": "hard", "num_negatives": n_negatives}
+    sides = [(x, rng.integers(0, 300, size=2050))]
+    sides.append((*sides[0], others, rng.integers(0, 300, size=2050)))
+    for negative, side in itertools.product(("hard", "easy"), sides):
+        groups = {"groups": rng.integers(0, 900, size=2050)} if len(side) == 2 else {}
+        results = {}
+        for chosen, kernel_set in itertools.product(("fine", "projected"), SUPPORTED):
+            monkeypatch.setenv("TRIPLETMINE_FILTER", chosen)
             monkeypatch.setenv("TRIPLETMINE_ISA", kernel_set)
-            ours = tripletmine.mine(x, labels, neg_strategy=negative, **options)
-            assert_same(ours, truth)
-            projects = kernel_set not in ("portable", "amx")
-            assert ("directions" in ours.report.plan) == projects
-        monkeypatch.delenv("TRIPLETMINE_ISA")
+            mined = tripletmine.mine(*side, neg_strategy=negative, **options, **groups)
+            results[chosen, kernel_set] = mined
+            projected = chosen == "projected" and kernel_set != "amx"
+            assert ("directions" in mined.report.plan) == projected
+        for ours in results.values():
+            assert_same(ours, results["fine", "portable"])
+
+
+@pytest.mark.parametrize("centres", [2, 400])
+def test_rows_of_few_directions_are_projected(centres, monkeypatch):
+    rng = np.random.default_rng(7)
+    x = rows_of_few_directions(16_000, 400, centres, rng).astype(np.float32)
+    labels = rng.integers(0, 900, size=len(x))
+    options = {"pos_strategy": "hard", "neg_strategy": "hard"}
+    planned = tripletmine.mine(x, labels, **options)
+    monkeypatch.setenv("TRIPLETMINE_FILTER", "fine")
+    assert_same(tripletmine.mine(x, labels, **options), planned)
+    if planned.report.instruction_set == "avx2":
+        assert "directions" in planned.report.plan
 
 
 @pytest.mark.parametrize(("positive", "negative"), PAIRS)

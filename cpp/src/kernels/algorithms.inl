@@ -514,20 +514,27 @@ void encode(const void* const* rows, const float* factors, std::int64_t dim, con
     }
 }
 
-// What the offset adds to the products of a register is taken off at once.
+// Codes come with the scorer's offset; rows are to have none and columns code_offset. What that
+// adds to the products of a register is taken off at once.
 void code_products(const std::uint8_t* rows, const std::uint8_t* cols, std::int64_t depth,
-                   const PairOfRows* pairs, int count, std::int32_t* sums) noexcept {
-    const std::uint32_t word = code_offset * 0x01010101u;
-    const Codes offset = Codes::broadcast(&word);
+                   int offset, const PairOfRows* pairs, int count, std::int32_t* sums) noexcept {
+    const std::uint32_t every_byte = 0x01010101u;
+    const auto codes = [&](int value) {
+        const std::uint32_t word = (static_cast<std::uint32_t>(value) & 0xffu) * every_byte;
+        return Codes::broadcast(&word);
+    };
+    const Codes of_row = codes(offset), of_col = codes(offset - code_offset);
+    const Codes added = codes(code_offset);
     const CodeSums zero = CodeSums::fill(0);
     for (int i = 0; i < count; ++i) {
         const std::uint8_t* a = rows + pairs[i].row * depth;
         const std::uint8_t* b = cols + pairs[i].col * depth;
         I32 sum = I32::fill(0);
-        for (std::int64_t k = 0; k < depth; k += I32::width * static_cast<int>(sizeof word)) {
-            const Codes row = sub(Codes::load(a + k), offset);
-            sum = add(sum, whole(add_products(zero, Codes::load(b + k), row)));
-            if (code_offset != 0) sum = sub(sum, whole(add_products(zero, offset, row)));
+        for (std::int64_t k = 0; k < depth; k += I32::width * static_cast<int>(sizeof every_byte)) {
+            const Codes row = sub(Codes::load(a + k), of_row);
+            const Codes col = sub(Codes::load(b + k), of_col);
+            sum = add(sum, whole(add_products(zero, col, row)));
+            if (code_offset != 0) sum = sub(sum, whole(add_products(zero, added, row)));
         }
         std::int32_t of_lanes[I32::width];
         sum.store(of_lanes);

@@ -206,7 +206,8 @@ struct KernelSet {
     // Of pairs of such rows of codes, `depth` of each: the sums of the products of their codes,
     // each less the offset.
     void (*code_products)(const std::uint8_t* rows, const std::uint8_t* cols, std::int64_t depth,
-                          const PairOfRows* pairs, int count, std::int32_t* sums) noexcept;
+                          int offset, const PairOfRows* pairs, int count,
+                          std::int32_t* sums) noexcept;
     // Rows to columns: 16 by 16 words of four bytes, whose rows lie `stride` words apart. So a
     // block of the packing goes from row side to column side, and back.
     void (*transpose)(const void* from, std::ptrdiff_t from_stride, void* to,
