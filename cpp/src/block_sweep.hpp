@@ -7,6 +7,9 @@
 //       what the bounds left open is remembered
 //     decide        row by row, some columns at a time: canonical distances → selectors
 //
+// The scorer is found by trying: a few rows here and there are swept first, and where too many
+// pairs are left open the next scorer takes the others.
+//
 // For selectors with much to remember for each row (select/intervals.hpp, select/window.hpp): a
 // row's selector is made when its block begins and handed over when the block ends, so that memory
 // is one block's for each thread and nothing is locked. The price is that a self-join scores each
@@ -17,14 +20,19 @@
 #include <algorithm>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <numeric>
 #include <vector>
 
 #include "counting.hpp"
 #include "exact.hpp"
+#include "filter.hpp"
 #include "walk.hpp"
 
 namespace tripletmine {
+
+// With how many rows a scorer is tried, at least.
+inline std::int64_t rows_tried(int threads) { return std::int64_t{2} * threads * max_tile_rows; }
 
 template <typename Selector>
 class BlockSweep {
@@ -36,49 +44,45 @@ public:
     using Open = std::function<Selector(std::int64_t row, float widest, int worker)>;
     using Close = std::function<void(std::int64_t row, Selector& selector, int worker)>;
 
-    BlockSweep(Team& team, const KernelSet& kernels, const Pairing& pairing, Relation relation)
+    // Selectors that every score matters to take fine ones only.
+    BlockSweep(Team& team, const KernelSet& kernels, Pack pack, const FilterPlan& plan,
+               Relation relation)
         : team_(team),
           kernels_(kernels),
-          pairing_(pairing.both_ways()),
-          walk_(team, pairing_, relation, plan_blocks(pairing, cols_at_once, team.size())) {
+          pack_(std::move(pack)),
+          plan_(plan),
+          pairing_(pack_(plan[0].precision).both_ways()),
+          walk_(team, pairing_, relation, plan_blocks(pairing_, cols_at_once, team.size())) {
         walk_.announce();
+        for (int id = 0; id < team_.size(); ++id) {
+            workers_.emplace_back(
+                ExactDistance(*pairing_.rows, *pairing_.cols, kernels_, pairing_.metric));
+        }
     }
 
     // Visits every pair of the relation; returns how many were decided in float64.
     std::int64_t run(const Open& open, const Close& close, const Begin& begin = {}) {
-        const float* widths = pairing_.col_operand->width();
-        const float widest = *std::max_element(widths, widths + pairing_.cols->size());
-        std::vector<Worker> workers;
-        for (int id = 0; id < team_.size(); ++id) {
-            workers.emplace_back(
-                ExactDistance(*pairing_.rows, *pairing_.cols, kernels_, pairing_.metric));
+        open_ = open;
+        close_ = close;
+        begin_ = begin;
+        std::vector<Walk::Task> tasks = walk_.tasks();
+        for (; stage_ + 1 < plan_.size() && !tasks.empty(); ++stage_) {
+            std::vector<Walk::Task> sample = take_sample(tasks);
+            const double doubts = try_out(sample, pairs_of(tasks));
+            tasks.insert(tasks.end(), sample.begin(), sample.end());
+            if (plan_[stage_].suits(doubts, pairs_of(tasks))) break;
+            pairing_ = pack_(plan_[stage_ + 1].precision).both_ways();
+            walk_.score_with(pairing_);
+            for (Worker& worker : workers_) worker.walk = {};
         }
-        team_.for_each(
-            static_cast<std::int64_t>(walk_.tasks().size()), [&](std::int64_t number, int id) {
-                const Walk::Task& task = walk_.tasks()[static_cast<std::size_t>(number)];
-                Worker& worker = workers[static_cast<std::size_t>(id)];
-                worker.first_row = task.row_begin;
-                worker.selectors.clear();
-                if (begin) begin({task.row_begin, task.row_end}, id);
-                for (std::int64_t row = task.row_begin; row < task.row_end; ++row) {
-                    const float width = widest + pairing_.row_operand->width()[row];
-                    worker.selectors.push_back(open(row, width, id));
-                }
-                walk_.run_rows(task, id, worker.walk,
-                               [&](std::int64_t row, const Interval& cols, const float* scores) {
-                                   take(worker, id, row, cols, scores);
-                               });
-                worker.counting.end();
-                decide(worker, id);
-                for (std::int64_t row = task.row_begin; row < task.row_end; ++row) {
-                    team_.poll(id);
-                    close(row, worker.of(row), id);
-                }
-            });
+        run_tasks(tasks);
         std::int64_t decided = 0;
-        for (const Worker& worker : workers) decided += worker.distance.decided();
+        for (const Worker& worker : workers_) decided += worker.distance.decided();
         return decided;
     }
+
+    // Of the scores that served.
+    Precision precision() const { return plan_[stage_].precision; }
 
 private:
     // A pair that the bounds left open, with what they say.
@@ -102,6 +106,10 @@ private:
         std::vector<std::uint32_t> ends, order;  // of the undecided, by columns and row
         std::vector<double> distances;
         ExactDistance distance;
+        // Of a task: the pairs that it has met, those that were ever undecided, and of how many it
+        // bears them.
+        std::int64_t met = 0, doubts = 0, most_doubts = 0;
+        bool gives_up() const { return doubts > most_doubts; }
     };
 
     // Where every score matters, what is kept of a row is worth keeping in the nearest cache for
@@ -112,6 +120,99 @@ private:
     static constexpr std::int64_t part_cols = longest_part;
     // Beyond so many undecided pairs they are decided at once.
     static constexpr std::size_t most_undecided = 1 << 18;
+
+    // Takes the first few rows off some of the tasks, all over the rows, as tasks of their own.
+    std::vector<Walk::Task> take_sample(std::vector<Walk::Task>& tasks) const {
+        std::vector<Walk::Task> sample;
+        const auto count = static_cast<std::int64_t>(tasks.size());
+        const std::int64_t least = rows_tried(team_.size()) / max_tile_rows;
+        const std::int64_t wanted = std::min(std::max(least, count / 64), count);
+        for (std::int64_t i = 0; i < wanted; ++i) {
+            Walk::Task& task = tasks[static_cast<std::size_t>((2 * i + 1) * count / (2 * wanted))];
+            Walk::Task first = task;
+            first.row_end = std::min(task.row_end, task.row_begin + max_tile_rows);
+            task.row_begin = first.row_end;
+            sample.push_back(first);
+        }
+        std::erase_if(tasks, [](const Walk::Task& task) { return task.row_begin == task.row_end; });
+        return sample;
+    }
+
+    static double pairs_of(const std::vector<Walk::Task>& tasks) {
+        double pairs = 0.0;
+        for (const Walk::Task& task : tasks) {
+            pairs += static_cast<double>((task.row_end - task.row_begin) *
+                                         (task.col_end - task.col_begin));
+        }
+        return pairs;
+    }
+
+    // Runs tasks, of which it leaves those that are given up, for too many of their pairs are left
+    // open; returns which part of a task's pairs is, on average.
+    double try_out(std::vector<Walk::Task>& tasks, double pairs_left) {
+        const FilterStage& stage = plan_[stage_];
+        const double accepted = stage.most_doubts + stage.worth_packing / std::max(1.0, pairs_left);
+        std::vector<double> doubts(tasks.size());
+        std::vector<std::uint8_t> done(tasks.size());
+        const float widest = widest_of_columns();
+        team_.for_each(std::ssize(tasks), [&](std::int64_t number, int id) {
+            const auto at = static_cast<std::size_t>(number);
+            Worker& worker = workers_[static_cast<std::size_t>(id)];
+            worker.most_doubts = static_cast<std::int64_t>(accepted * pairs_of({tasks[at]}));
+            done[at] = run_task(tasks[at], widest, id) ? 1 : 0;
+            doubts[at] = static_cast<double>(worker.doubts) /
+                         static_cast<double>(std::max<std::int64_t>(1, worker.met));
+        });
+        const double sum = std::accumulate(doubts.begin(), doubts.end(), 0.0);
+        std::size_t number = 0;
+        std::erase_if(tasks, [&](const Walk::Task&) { return done[number++] != 0; });
+        team_.expect(pairs_of(tasks));  // again
+        return sum / static_cast<double>(doubts.size());
+    }
+
+    // Of all columns.
+    float widest_of_columns() const {
+        const float* widths = pairing_.col_operand->width();
+        return *std::max_element(widths, widths + pairing_.cols->size());
+    }
+
+    void run_tasks(const std::vector<Walk::Task>& tasks) {
+        const float widest = widest_of_columns();
+        for (Worker& worker : workers_) {
+            worker.most_doubts = std::numeric_limits<std::int64_t>::max();
+        }
+        team_.for_each(std::ssize(tasks), [&](std::int64_t number, int id) {
+            run_task(tasks[static_cast<std::size_t>(number)], widest, id);
+        });
+    }
+
+    // Returns whether it was not given up.
+    bool run_task(const Walk::Task& task, float widest, int id) {
+        Worker& worker = workers_[static_cast<std::size_t>(id)];
+        worker.met = worker.doubts = 0;
+        worker.first_row = task.row_begin;
+        worker.selectors.clear();
+        if (begin_) begin_({task.row_begin, task.row_end}, id);
+        for (std::int64_t row = task.row_begin; row < task.row_end; ++row) {
+            const float width = widest + pairing_.row_operand->width()[row];
+            worker.selectors.push_back(open_(row, width, id));
+        }
+        walk_.run_rows(task, id, worker.walk,
+                       [&](std::int64_t row, const Interval& cols, const float* scores) {
+                           if (!worker.gives_up()) take(worker, id, row, cols, scores);
+                       });
+        worker.counting.end();
+        if (worker.gives_up()) {
+            worker.undecided.clear();
+            return false;
+        }
+        decide(worker, id);
+        for (std::int64_t row = task.row_begin; row < task.row_end; ++row) {
+            team_.poll(id);
+            close_(row, worker.of(row), id);
+        }
+        return true;
+    }
 
     void take(Worker& worker, int id, std::int64_t row, const Interval& cols,
               const float* scores) const {
@@ -128,24 +229,25 @@ private:
                 tally(worker, row, part, scores + begin - cols.begin);
             }
         }
+        worker.met += cols.size();
         if (worker.undecided.size() > most_undecided) decide(worker, id);
     }
 
     // Where few scores matter.
     void sift(Worker& worker, std::int64_t row, const Interval& cols, const float* scores) const {
         Selector& selector = worker.of(row);
-        const float row_bias = pairing_.row_operand->bias(Sign::nearest)[row];
-        const float row_width = pairing_.row_operand->width()[row];
-        const float* bias = pairing_.col_operand->bias(Sign::nearest) + cols.begin;
-        const float* width = pairing_.col_operand->width() + cols.begin;
+        const TileSide own = pairing_.row_operand->side(Sign::nearest, row, nullptr, nullptr);
+        const TileSide others =
+            pairing_.col_operand->side(Sign::nearest, cols.begin, nullptr, nullptr);
         const int found =
-            kernels_.sift(scores, bias, static_cast<int>(cols.size()), selector.buckets(row_bias),
-                          selector.limits(), worker.places.data());
+            pairing_.scorer().sift(scores, own, others, static_cast<int>(cols.size()),
+                                   selector.buckets(), selector.limits(), worker.places.data());
+        const auto score = pairing_.row_scores(scores, row, 0, cols.begin);
         for (int i = 0; i < found; ++i) {
             const std::int32_t c = worker.places[static_cast<std::size_t>(i)];
-            const float upper = scores[c] - row_bias - bias[c];
-            const std::int64_t slot = selector.expect(pairing_.cols->row(cols.begin + c),
-                                                      upper - row_width - width[c], upper);
+            const float upper = score(c) - own.bias[0] - others.bias[c];
+            const std::int64_t slot = selector.expect(
+                pairing_.cols->row(cols.begin + c), upper - own.width[0] - others.width[c], upper);
             if (slot != no_matter) remember(worker, row, cols.begin + c, slot, upper);
         }
     }
@@ -167,6 +269,7 @@ private:
         worker.undecided.push_back({static_cast<std::uint32_t>(row),
                                     static_cast<std::uint32_t>(col),
                                     static_cast<std::int32_t>(slot), upper});
+        ++worker.doubts;
     }
 
     // Offers what the bounds did not settle, with its canonical distance.
@@ -228,8 +331,15 @@ private:
 
     Team& team_;
     const KernelSet& kernels_;
+    Pack pack_;
+    const FilterPlan plan_;
+    std::size_t stage_ = 0;
     Pairing pairing_;
     Walk walk_;
+    std::vector<Worker> workers_;
+    Open open_;
+    Close close_;
+    Begin begin_;
 };
 
 }  // namespace tripletmine

@@ -26,7 +26,8 @@ public:
         entries_.assign(static_cast<std::size_t>(entries * tally_copies), 0);
         const BucketRange range = span_of(counts.space(), thresholds);
         fill(range, thresholds, counts.half_width());
-        table_ = {range.buckets(row_middle),
+        table_ = {row_middle,
+                  range.buckets(),
                   slots_.data(),
                   thresholds.beyond(),
                   thresholds.within(),

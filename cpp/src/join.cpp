@@ -2,10 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <limits>
 #include <numeric>
-#include <stdexcept>
 #include <string>
 
 #include "exact.hpp"
@@ -65,6 +63,7 @@ Join::Join(Team& team, const KernelSet& kernels, const Population& rows,
       self_join_(!references) {
     cols_ = measured(team, kernels, references ? *references : rows, std::nullopt);
     rows_ = self_join_ && !subset ? cols_ : measured(team, kernels, rows, subset);
+    rows_in_all_ = rows_->size();
     space_ = score_space(metric, std::max(rows_->largest_norm2(), cols_->largest_norm2()));
 }
 
@@ -75,11 +74,13 @@ Join::Join(Team& team, const Join& other)
       metric_(other.metric_),
       packing_budget_(other.packing_budget_),
       self_join_(other.self_join_),
+      rows_in_all_(other.rows_in_all_),
       space_(other.space_),
       rows_(other.rows_),
       cols_(other.cols_),
       origin_(other.origin_),
       projection_(other.projection_),
+      least_of_blocks_(other.least_of_blocks_),
       row_operands_(other.row_operands_),
       col_operands_(other.col_operands_),
       decided_(other.decided_) {}
@@ -106,19 +107,6 @@ void Join::describe(Report& report, const Stopwatch& stopwatch) const {
     if (filters_.empty()) report.plan = "float64";
 }
 
-const Scorer& Join::scorer_of(Precision precision) const {
-    switch (precision) {
-        case Precision::projected:
-        case Precision::coarse:
-            return kernels_.coarse;
-        case Precision::medium:
-            return kernels_.medium;
-        case Precision::fine:
-            break;
-    }
-    return kernels_.fine;
-}
-
 const Origin& Join::origin() {
     if (!origin_) {
         origin_ = std::make_shared<const Origin>(origin_of(*cols_, space_, kernels_.coarse));
@@ -127,7 +115,7 @@ const Origin& Join::origin() {
 }
 
 Pairing Join::packed(Precision precision, std::int64_t budget) {
-    const Scorer& scorer = scorer_of(precision);
+    const Scorer& scorer = scorer_of(kernels_, precision);
     const auto projection = precision == Precision::projected ? *projection_ : nullptr;
     const std::int64_t dim = projection ? projection->size() : cols_->dim();
     const auto bytes = [&](const Dataset& dataset) {
@@ -152,7 +140,8 @@ Pairing Join::packed(Precision precision, std::int64_t budget) {
 // Rows packed as float32 take as much memory as the rows themselves. Where that is much, packing
 // them is quick and blocks of rows are large, columns are packed anew for each block: for about a
 // tenth of the time. (A later question takes them as the first one left them.)
-Pairing Join::packed_for_blocks() {
+Pairing Join::packed_for_blocks(Precision precision) {
+    if (precision != Precision::fine) return packed(precision);
     constexpr std::int64_t little = std::int64_t{64} * 1024 * 1024, bytes = sizeof(float);
     const bool quick = kernels_.fine.format == Format::float32 && cols_->float32_row(0) != nullptr;
     const bool large = rows_->size() >= 4 * most_own_rows * team_.size() &&
@@ -161,95 +150,59 @@ Pairing Join::packed_for_blocks() {
                   quick && large ? std::min(little, packing_budget_) : packing_budget_);
 }
 
-// Whether few directions tell so much of the rows that scores of these are worth having. In
-// nanoseconds on one core, about.
-bool Join::projects(Relation relation, std::int64_t k) {
-    // What a pair is spared must make up for the survivors, of which each is scored again. Where
-    // several candidates are wanted, floors are lower, and survivors more.
-    const double least_spared = k == 1 ? 1.0 : 2.0, of_survivors = 0.5 * least_spared;
-    // Of the mean squared norm, outside of the directions.
-    const double left = k == 1 ? 0.12 : 0.06;
-    constexpr double learning = 200.0, projecting = 0.011;  // of dim², once and for each row
-
-    const auto dim = static_cast<double>(rows_->dim());
-    const auto rows = static_cast<double>(rows_->size()), cols = static_cast<double>(cols_->size());
-    const bool symmetric = rows_ == cols_;
-    const double most = std::min(dim / 2.0, dim - least_spared / kernels_.coarse_takes);
-    const double gain =
-        rows * cols * (symmetric ? 0.5 : 1.0) * (dim / 2.0 * kernels_.coarse_takes - of_survivors);
-    const double cost = dim * dim * (learning + projecting * (symmetric ? rows : rows + cols));
-    // Codes, row by row too, and those of directions: no row is projected twice.
-    const auto bytes = [&](const Dataset& dataset) {
-        return Operand::bytes(dataset.size(), dataset.dim(), kernels_.coarse);
-    };
-    const double packed =
-        2.5 * static_cast<double>(bytes(*cols_) + (symmetric ? 0 : bytes(*rows_)));
-    if (relation == Relation::positives || kernels_.fine.format != Format::float32 || most < 1.0 ||
-        gain < 1.25 * cost || packed > static_cast<double>(packing_budget_)) {
-        return false;
-    }
-    if (!projection_) {
-        projection_ = Projection::learn(team_, *cols_, space_, origin(), kernels_,
-                                        static_cast<std::int64_t>(most), left);
-    }
-    return *projection_ != nullptr;
+FilterCase Join::case_of(Relation relation, std::int64_t k) const {
+    FilterCase asked{
+        kernels_, rows_->size(), cols_->size(), cols_->dim(), rows_ == cols_, relation, k, {}};
+    for (std::size_t i = 0; i < precisions; ++i) asked.packed[i] = row_operands_[i] != nullptr;
+    return asked;
 }
 
-// For tests and benchmarks the environment variable TRIPLETMINE_FILTER chooses, and nothing changes
-// it: "projected" (to half of the dimensions; where scores are made of float32), "coarse", "medium"
-// (where the kernel set has that) or "fine".
+// Null if there are no few directions that tell much of the rows.
+const Projection* Join::learn(const FewDirections& few) {
+    if (!projection_) {
+        projection_ =
+            Projection::learn(team_, *cols_, space_, origin(), kernels_, few.most, few.left);
+    }
+    return projection_->get();
+}
+
 FilterPlan Join::plan_filter(Relation relation, std::int64_t k) {
-    const char* chosen = std::getenv("TRIPLETMINE_FILTER");
-    const std::string_view name = chosen == nullptr ? "" : chosen;
-    if (!name.empty() && name != "projected" && name != "coarse" && name != "medium" &&
-        name != "fine") {
-        throw std::invalid_argument("TRIPLETMINE_FILTER: found '" + std::string(name) +
-                                    "', expected 'projected', 'coarse', 'medium' or 'fine'");
+    const FilterCase asked = case_of(relation, k);
+    if (const std::optional<Precision> chosen = chosen_filter()) {
+        const bool possible = asked.has(*chosen) && (chosen != Precision::projected ||
+                                                     learn({(asked.dim + 1) / 2, 0.0}) != nullptr);
+        return {{possible ? *chosen : Precision::fine}};
     }
-    constexpr std::int64_t longest_coded = std::int64_t{1} << 16;  // int8 sums fit in int32
-    const bool has_medium = kernels_.medium.score != nullptr;
-    const bool codable = rows_->dim() <= longest_coded;
-    if (name == "projected" && codable && kernels_.fine.format == Format::float32) {
-        if (!projection_) {
-            projection_ = Projection::learn(team_, *cols_, space_, origin(), kernels_,
-                                            (rows_->dim() + 1) / 2, 0.0);
+    FilterPlan plan = plan_stages(asked);
+    if (plan[0].precision != Precision::coarse) return plan;
+    if (const auto few = few_directions(asked, static_cast<double>(packing_budget_))) {
+        if (const Projection* projection = learn(*few)) {
+            plan.insert(plan.begin(), projected_stage(asked, projection->size()));
         }
-        if (*projection_) return {{Precision::projected}};
-    }
-    if (name == "coarse" && codable) return {{Precision::coarse}};
-    if (name == "medium" && has_medium) return {{Precision::medium}};
-    if (!name.empty() || !codable || rows_->dim() < kernels_.coarse_pays_from) {
-        return {{Precision::fine}};
-    }
-    // In nanoseconds. Of a survivor: examined, remembered, perhaps decided.
-    const auto dim = static_cast<double>(rows_->dim());
-    const double of_survivor = 20.0 + 0.1 * dim, of_packed_element = 2.0;
-    const double worth_packing =
-        of_packed_element * dim / of_survivor * static_cast<double>(rows_->size() + cols_->size());
-    const auto stage = [&](Precision precision, double saved) {
-        return FilterStage{precision, dim * saved / of_survivor, worth_packing};
-    };
-    FilterPlan plan{
-        stage(Precision::coarse, kernels_.coarse_saves - kernels_.medium_saves),
-        stage(Precision::medium, kernels_.medium_saves),
-        {Precision::fine},
-    };
-    if (!has_medium) plan.erase(plan.begin() + 1);
-    // Positives are few, and what is packed already does for them. The k-th negative is a low
-    // floor, which many coarse scores reach.
-    const auto begins = [&](const FilterStage& one) {
-        if (relation == Relation::positives) return packed_already(one.precision);
-        return k == 1 || one.precision != Precision::coarse || !has_medium;
-    };
-    const auto first = std::find_if(plan.begin(), plan.end(), begins);
-    if (first != plan.end()) plan.erase(plan.begin(), first);
-    if (plan[0].precision == Precision::coarse && projects(relation, k)) {
-        const double spared = dim - static_cast<double>((*projection_)->size());
-        const double of_closer = 10.0 + 0.03 * dim;
-        plan.insert(plan.begin(),
-                    {Precision::projected, spared * kernels_.coarse_takes / of_closer, 0.0});
     }
     return plan;
+}
+
+// For a BlockSweep, of whose rows enough are needed to try a scorer with some of them.
+FilterPlan Join::plan_filter_of_blocks() {
+    if (chosen_filter()) return plan_filter(Relation::negatives, 1);
+    if (rows_in_all_ < 16 * rows_tried(team_.size())) return {{Precision::fine}};
+    FilterPlan plan = plan_stages(case_of(Relation::negatives, 1));
+    std::erase_if(plan, [&](const FilterStage& one) { return one.precision < least_of_blocks_; });
+    return plan;
+}
+
+template <typename Selector>
+void Join::sweep_blocks(Relation relation, const typename BlockSweep<Selector>::Open& open,
+                        const typename BlockSweep<Selector>::Close& close,
+                        const typename BlockSweep<Selector>::Begin& begin) {
+    const FilterPlan plan =
+        Selector::selective ? plan_filter_of_blocks() : FilterPlan{{Precision::fine}};
+    BlockSweep<Selector> sweep(
+        team_, kernels_, [this](Precision precision) { return packed_for_blocks(precision); }, plan,
+        relation);
+    decided_ += sweep.run(open, close, begin);
+    if (Selector::selective) least_of_blocks_ = sweep.precision();
 }
 
 void Join::note_use(const std::string& filter) {
@@ -381,9 +334,8 @@ Choice Join::succeed(const Choice& positives, std::int64_t k, const Range& range
     Choice choice = Choice::with_room(static_cast<std::int64_t>(positives.candidates.size()), k);
     // Of each row: its positives' numbers in order of distance.
     std::vector<std::vector<std::int64_t>> orders(static_cast<std::size_t>(rows_->size()));
-    const Pairing pairing = packed_for_blocks();
-    BlockSweep<Successors> sweep(team_, kernels_, pairing, Relation::negatives);
-    decided_ += sweep.run(
+    sweep_blocks<Successors>(
+        Relation::negatives,
         [&](std::int64_t row, float widest, int) {
             std::vector<std::pair<double, std::int64_t>> ordered;
             for (const Candidate& positive : positives.of(row)) {
@@ -392,6 +344,7 @@ Choice Join::succeed(const Choice& positives, std::int64_t k, const Range& range
             std::sort(ordered.begin(), ordered.end());
             std::vector<double> thresholds;
             std::vector<std::int64_t>& order = orders[static_cast<std::size_t>(row)];
+            order.clear();
             for (const auto& [distance, number] : ordered) {
                 thresholds.push_back(distance);
                 order.push_back(number);
@@ -411,19 +364,17 @@ Choice Join::succeed(const Choice& positives, std::int64_t k, const Range& range
 void Join::race(const Weight& weight,
                 const std::function<std::vector<Entry>(std::int64_t)>& entries,
                 const std::function<void(std::int64_t, const std::vector<Candidate>&)>& take) {
-    const Pairing pairing = packed_for_blocks();
-    BlockSweep<Race> sweep(team_, kernels_, pairing, Relation::negatives);
-    decided_ +=
-        sweep.run([&](std::int64_t row, float, int) { return Race(space_, weight, entries(row)); },
-                  [&](std::int64_t row, Race& race, int) { take(row, race.winners()); });
+    sweep_blocks<Race>(
+        Relation::negatives,
+        [&](std::int64_t row, float, int) { return Race(space_, weight, entries(row)); },
+        [&](std::int64_t row, Race& race, int) { take(row, race.winners()); });
 }
 
 void Join::count_negatives(const std::function<std::vector<double>(std::int64_t)>& thresholds,
                            const std::function<void(std::int64_t, const Counts&)>& take,
                            const BlockSweep<Counts>::Begin& begin) {
-    const Pairing pairing = packed_for_blocks();
-    BlockSweep<Counts> sweep(team_, kernels_, pairing, Relation::negatives);
-    decided_ += sweep.run(
+    sweep_blocks<Counts>(
+        Relation::negatives,
         [&](std::int64_t row, float widest, int) {
             std::vector<double> distances = thresholds(row);
             sort_runs(distances);
@@ -438,10 +389,9 @@ void Join::count_negatives(const std::function<std::vector<double>(std::int64_t)
 
 void Join::survey(const std::function<Window(std::int64_t, int)>& open,
                   const std::function<void(std::int64_t, Window&, int)>& close) {
-    const Pairing pairing = packed_for_blocks();
-    BlockSweep<Window> sweep(team_, kernels_, pairing, Relation::any);
-    decided_ +=
-        sweep.run([&](std::int64_t row, float, int worker) { return open(row, worker); }, close);
+    sweep_blocks<Window>(
+        Relation::any, [&](std::int64_t row, float, int worker) { return open(row, worker); },
+        close);
 }
 
 std::vector<std::vector<std::int64_t>> Join::blocks(

@@ -16,6 +16,7 @@
 #include "block_sweep.hpp"
 #include "dataset.hpp"
 #include "exact.hpp"
+#include "filter.hpp"
 #include "kernels/kernel_set.hpp"
 #include "operand.hpp"
 #include "parallel.hpp"
@@ -145,6 +146,7 @@ public:
         for (const std::string& filter : narrowed.filters_) note_use(filter);
         if (!origin_) origin_ = narrowed.origin_;
         if (!projection_) projection_ = narrowed.projection_;
+        least_of_blocks_ = narrowed.least_of_blocks_;
         for (std::size_t i = 0; i < precisions; ++i) {
             if (!col_operands_[i]) col_operands_[i] = narrowed.col_operands_[i];
         }
@@ -166,14 +168,12 @@ private:
     // Both sides packed for a scorer, at the first question that needs it.
     Pairing packed(Precision precision) { return packed(precision, packing_budget_); }
     Pairing packed(Precision precision, std::int64_t budget);
-    // For the fine scores of a BlockSweep.
-    Pairing packed_for_blocks();
-    const Scorer& scorer_of(Precision precision) const;
-    bool packed_already(Precision precision) const {
-        return row_operands_[static_cast<std::size_t>(precision)] != nullptr;
-    }
+    // For a BlockSweep.
+    Pairing packed_for_blocks(Precision precision);
     FilterPlan plan_filter(Relation relation, std::int64_t k);
-    bool projects(Relation relation, std::int64_t k);
+    FilterPlan plan_filter_of_blocks();
+    FilterCase case_of(Relation relation, std::int64_t k) const;
+    const Projection* learn(const FewDirections& few);
     const Origin& origin();
 
     // Whether neither position nor group forbids the pair.
@@ -181,6 +181,10 @@ private:
         return !(self_join_ && rows_->row(row) == cols_->row(col)) &&
                !rows_->same_group(row, *cols_, col);
     }
+    template <typename Selector>
+    void sweep_blocks(Relation relation, const typename BlockSweep<Selector>::Open& open,
+                      const typename BlockSweep<Selector>::Close& close,
+                      const typename BlockSweep<Selector>::Begin& begin = {});
     void sweep_rows(const std::vector<RowSweep::Question>& questions);
     template <Sign sign>
     Choice sorted(Ranked<sign> selector);
@@ -195,11 +199,14 @@ private:
     Metric metric_;
     std::int64_t packing_budget_;
     bool self_join_;
+    std::int64_t rows_in_all_ = 0;  // also of those that this join is narrowed to some of
     ScoreSpace space_;
     std::shared_ptr<const Dataset> rows_, cols_;
     // Of codes, the same for both sides; made when they are first needed.
     std::shared_ptr<const Origin> origin_;
     std::optional<std::shared_ptr<const Projection>> projection_;  // as its first question has it
+    // The least precise scores that block sweeps have not found wanting yet.
+    Precision least_of_blocks_ = Precision::coarse;
     // By precision.
     std::array<std::shared_ptr<const Operand>, precisions> row_operands_, col_operands_;
     std::int64_t decided_ = 0;

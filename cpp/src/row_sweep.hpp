@@ -19,10 +19,10 @@
 #include <vector>
 
 #include "exact.hpp"
+#include "filter.hpp"
 #include "kernels/kernel_set.hpp"
 #include "parallel.hpp"
 #include "select/choice.hpp"
-#include "sweep.hpp"
 #include "walk.hpp"
 
 namespace tripletmine {
@@ -37,7 +37,6 @@ public:
         std::int64_t k;
         std::function<float(std::int64_t row, std::span<const Candidate> candidates)> offer;
     };
-    using Pack = std::function<Pairing(Precision)>;
 
     // Whether this is the better sweep for so many pairs, of which k are wanted of every row.
     static bool suits(std::int64_t rows, std::int64_t cols, std::int64_t k) {

@@ -27,6 +27,7 @@
 #include <vector>
 
 #include "exact.hpp"
+#include "filter.hpp"
 #include "metric.hpp"
 #include "pair_scores.hpp"
 #include "seeds.hpp"
@@ -35,27 +36,9 @@
 
 namespace tripletmine {
 
-// Which scores filter: coarse ones are fast, those of projected rows faster still, and fine ones
-// let the fewest pairs through.
-enum class Precision : std::uint8_t { projected, coarse, medium, fine };
-inline constexpr std::size_t precisions = 4;
-
-// How a sweep filters: plain data, decided before it begins. It goes on to the next stage, and
-// never back, where that saves more than it costs.
-struct FilterStage {
-    Precision precision;
-    // Doubts are pairs that survive for want of closer bounds. With so many, as a part of all
-    // pairs, the next scorer is as good; and packing the rows for it takes as long as so many more.
-    double most_doubts = 1.0, worth_packing = 0.0;
-};
-using FilterPlan = std::vector<FilterStage>;  // not empty
-
 template <typename Selector>
 class Sweep {
 public:
-    // `pack(precision)` packs both sides for a scorer.
-    using Pack = std::function<Pairing(Precision)>;
-
     Sweep(Team& team, const KernelSet& kernels, Pack pack, const FilterPlan& plan,
           Relation relation, Selector& selector)
         : team_(team),
@@ -219,7 +202,7 @@ std::int64_t Sweep<Selector>::find_stage() {
         if (begin == 0 && !seeded_) run_tasks(0, begin = probe);
         const double doubts = later * doubts_of_tasks(begin, begin + probe);
         begin += probe;
-        if ((doubts - stage->most_doubts) * walk_.pairs_from(begin) <= stage->worth_packing) break;
+        if (stage->suits(doubts, walk_.pairs_from(begin))) break;
         pairing_ = pack_((stage + 1)->precision);
         closer_.reset();
         walk_.score_with(pairing_);

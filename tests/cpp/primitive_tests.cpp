@@ -192,46 +192,6 @@ void check_tally(Tally& tally, const KernelSet& kernels) {
     }
 }
 
-// Sums of few binary places, in which no operation rounds.
-void check_sift(Tally& tally, const KernelSet& kernels) {
-    Random random(8);
-    const auto number = [&] { return static_cast<float>(random.below(65)) / 32.0f - 1.0f; };
-    for (int repeat = 0; repeat < 600; ++repeat) {
-        const int count = repeat % 101 == 0 ? longest_part : repeat % 150 + 1;
-        const std::int32_t buckets = repeat % 5 == 0 ? 1 : 1 + repeat % 40;
-        std::vector<float> scores, bias, least, most;
-        for (int i = 0; i < count + max_register; ++i) {
-            scores.push_back(number());
-            bias.push_back(number());
-        }
-        for (std::int32_t b = 0; b < buckets; ++b) {
-            least.push_back(repeat % 7 == 0 ? -infinity32 : number());
-            most.push_back(repeat % 3 == 0 ? infinity32 : least.back() + number() + 1.0f);
-        }
-        const Buckets parts{number(), number(), 8.0f, buckets};
-        const float reach = repeat % 4 == 0 ? -infinity32 : number();
-        std::vector<std::int32_t> expected;
-        for (int i = 0; i < count; ++i) {
-            const auto at = static_cast<std::size_t>(i);
-            const float value = scores[at] - parts.row_bias - bias[at];
-            const float place = std::clamp((value - parts.origin) * parts.per_score, 0.0f,
-                                           static_cast<float>(buckets - 1));
-            const auto bucket = static_cast<std::size_t>(place);
-            if (value >= std::max(reach, least[bucket]) && value <= most[bucket]) {
-                expected.push_back(i);
-            }
-        }
-        std::vector<std::int32_t> places(static_cast<std::size_t>(count + max_register));
-        const int found = kernels.sift(scores.data(), bias.data(), count, parts,
-                                       {least.data(), most.data(), reach}, places.data());
-        places.resize(static_cast<std::size_t>(found));
-        tally.check(places == expected, "sift of " + std::to_string(count) + " scores into " +
-                                            std::to_string(buckets) + " buckets: found " +
-                                            std::to_string(found) + ", expected " +
-                                            std::to_string(expected.size()));
-    }
-}
-
 void check_transpose(Tally& tally, const KernelSet& kernels) {
     constexpr int size = panel_rows;
     for (const int from_stride : {size, size + 5}) {
@@ -446,7 +406,6 @@ void check_code_products(Tally& tally, const KernelSet& kernels) {
 void check_primitives(Tally& tally, const KernelSet& kernels) {
     check_widening(tally, kernels);
     check_exact_sums(tally, kernels);
-    check_sift(tally, kernels);
     check_tally(tally, kernels);
     check_transpose(tally, kernels);
     check_pack_floats(tally, kernels);

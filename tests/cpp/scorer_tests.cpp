@@ -369,6 +369,51 @@ void check_contend(Tally& tally, const Scorer& scorer) {
     }
 }
 
+void check_sift(Tally& tally, const Scorer& scorer) {
+    Random random(8);
+    const bool codes = scorer.format == Format::int8;
+    constexpr float infinite = std::numeric_limits<float>::infinity();
+    for (int repeat = 0; repeat < 600; ++repeat) {
+        const int count = repeat % 101 == 0 ? longest_part : repeat % 150 + 1;
+        const std::int32_t buckets = repeat % 5 == 0 ? 1 : 1 + repeat % 40;
+        std::vector<float> scores, least, most;
+        std::vector<std::int32_t> sums;
+        for (int i = 0; i < count + max_register; ++i) {
+            sums.push_back(static_cast<std::int32_t>(random.below(17) - 8));
+            scores.push_back(Side::number(random));
+        }
+        for (std::int32_t b = 0; b < buckets; ++b) {
+            least.push_back(repeat % 7 == 0 ? -infinite : Side::number(random));
+            most.push_back(repeat % 3 == 0 ? infinite : least.back() + Side::number(random) + 1.0f);
+        }
+        const Side row(random, 1), cols(random, count + max_register);
+        const Buckets parts{Side::number(random), 8.0f, buckets};
+        const float reach = repeat % 4 == 0 ? -infinite : Side::number(random);
+        std::vector<std::int32_t> expected;
+        for (int i = 0; i < count; ++i) {
+            const auto at = static_cast<std::size_t>(i);
+            const float score =
+                codes ? static_cast<float>(sums[at]) * cols.scale[at] * row.scale[0] : scores[at];
+            const float value = score - row.bias[0] - cols.bias[at];
+            const float place = std::clamp((value - parts.origin) * parts.per_score, 0.0f,
+                                           static_cast<float>(buckets - 1));
+            const auto bucket = static_cast<std::size_t>(place);
+            if (value >= std::max(reach, least[bucket]) && value <= most[bucket]) {
+                expected.push_back(i);
+            }
+        }
+        std::vector<std::int32_t> places(static_cast<std::size_t>(count + max_register));
+        const void* from = codes ? static_cast<const void*>(sums.data()) : scores.data();
+        const int found = scorer.sift(from, row.view(), cols.view(), count, parts,
+                                      {least.data(), most.data(), reach}, places.data());
+        places.resize(static_cast<std::size_t>(found));
+        tally.check(places == expected, "sift of " + std::to_string(count) + " scores into " +
+                                            std::to_string(buckets) + " buckets: found " +
+                                            std::to_string(found) + ", expected " +
+                                            std::to_string(expected.size()));
+    }
+}
+
 }  // namespace
 
 void check_scorers(Tally& tally, const KernelSet& kernels) {
@@ -377,6 +422,7 @@ void check_scorers(Tally& tally, const KernelSet& kernels) {
         check_score(tally, *scorer);
         check_compare(tally, *scorer);
         check_contend(tally, *scorer);
+        check_sift(tally, *scorer);
     }
 }
 

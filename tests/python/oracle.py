@@ -25,6 +25,7 @@ COUNTS = (
     "pairs_considered",
 )
 SUPPORTED = [found.name for found in tripletmine.instruction_sets() if found.supported]
+FILTERS = ("", "projected", "coarse", "medium", "fine")  # as the plan has it, and each alone
 METRICS = ("cosine", "dot", "euclidean", "sqeuclidean")
 
 # Around the tiles' and panels' sizes, and primes.

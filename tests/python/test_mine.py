@@ -8,10 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tripletmine
-from oracle import KINDS, METRICS, PAIRS, SUPPORTED, assert_same, calls, rows
+from oracle import FILTERS, KINDS, METRICS, PAIRS, SUPPORTED, assert_same, calls, rows
 from tripletmine import _memory, _mine, _options, reference
 
-FILTERS = ("", "projected", "coarse", "medium", "fine")  # as the plan has it, and each alone
 thorough = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -128,6 +127,23 @@ def test_rows_of_few_directions_are_projected(centres, monkeypatch):
     assert_same(tripletmine.mine(x, labels, **options), planned)
     if planned.report.instruction_set == "avx2":
         assert "directions" in planned.report.plan
+
+
+@pytest.mark.parametrize(("spread", "plan"), [(0.0, "int8"), (1.0, "int8, float32"), (0.5, None)])
+def test_semihard_pairs_are_filtered_as_it_pays(spread, plan, monkeypatch):
+    """Where negatives lie beyond the positives coarse scores do, unless too many are among them."""
+    rng = np.random.default_rng(8)
+    n, d = 6000, 96
+    labels = rng.integers(0, 200, size=n)
+    own = np.where(rng.random(200) < spread, 1.5, 0.3)[labels, None]
+    x = (rng.normal(size=(200, d))[labels] + own * rng.normal(size=(n, d))).astype(np.float32)
+    options = {"pos_strategy": "all", "neg_strategy": "semihard", "n_threads": 2}
+    planned = tripletmine.mine(x, labels, **options)
+    if planned.report.instruction_set == "avx2" and plan is not None:
+        assert planned.report.plan == plan
+    for chosen in FILTERS[1:]:
+        monkeypatch.setenv("TRIPLETMINE_FILTER", chosen)
+        assert_same(tripletmine.mine(x, labels, **options), planned)
 
 
 @pytest.mark.parametrize(("positive", "negative"), PAIRS)

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tripletmine
-from oracle import DIMENSIONS, KINDS, METRICS, SIZES, SUPPORTED, rows
+from oracle import DIMENSIONS, FILTERS, KINDS, METRICS, SIZES, SUPPORTED, rows
 from tripletmine import _memory, _options, reference
 
 ARRAYS = ("indices", "scores", "positive_indptr", "positive_indices", "positive_scores")
@@ -91,11 +91,12 @@ def calls(draw):
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(calls(), st.sampled_from([1, 2, 5]), st.sampled_from(SUPPORTED))
-def test_equals_the_reference(call, n_threads, kernel_set):
+@given(calls(), st.sampled_from([1, 2, 5]), st.sampled_from(SUPPORTED), st.sampled_from(FILTERS))
+def test_equals_the_reference(call, n_threads, kernel_set, chosen):
     args, options = call
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRIPLETMINE_ISA", kernel_set)
+        patch.setenv("TRIPLETMINE_FILTER", chosen)
         ours = tripletmine.mine_negatives(*args, **options, n_threads=n_threads)
     assert_same(ours, reference.mine_negatives(*args, **options))
     assert ours.report.instruction_set == kernel_set

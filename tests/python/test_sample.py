@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tripletmine
-from oracle import KINDS, METRICS, SUPPORTED, assert_same, rows
+from oracle import FILTERS, KINDS, METRICS, SUPPORTED, assert_same, rows
 from tripletmine import _options, reference
 
 thorough = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -73,11 +73,12 @@ def outcome(call, args, options):
 
 
 @thorough
-@given(calls(), st.sampled_from([1, 2, 5]), st.sampled_from(SUPPORTED))
-def test_equals_the_reference(call, n_threads, kernel_set):
+@given(calls(), st.sampled_from([1, 2, 5]), st.sampled_from(SUPPORTED), st.sampled_from(FILTERS))
+def test_equals_the_reference(call, n_threads, kernel_set, chosen):
     args, options = call
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRIPLETMINE_ISA", kernel_set)
+        patch.setenv("TRIPLETMINE_FILTER", chosen)
         ours = outcome(tripletmine.sample, args, options | {"n_threads": n_threads})
     truth = outcome(reference.sample, args, options)
     if isinstance(truth, str):

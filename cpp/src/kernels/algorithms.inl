@@ -233,20 +233,30 @@ inline float kth_largest(const float* values, int k) {
     return kth;
 }
 
+// The scale of a row of codes.
+template <bool codes>
+inline F32 scale_of(const TileSide& row) {
+    return codes ? F32::broadcast(row.scale) : F32::zero();
+}
+
+// Scores of one row, from place i on.
+template <bool codes>
+inline F32 score_at(const void* scores, F32 row_scale, const TileSide& cols, int i) {
+    if constexpr (codes) {
+        const F32 sum = F32::from_int32(static_cast<const std::int32_t*>(scores) + i);
+        return mul(mul(sum, F32::load(cols.scale + i)), row_scale);
+    } else {
+        return F32::load(static_cast<const float*>(scores) + i);
+    }
+}
+
 template <bool codes, bool farthest>
 int contend_as(const void* scores, const TileSide& row, const TileSide& cols, int count, int k,
                float* best, float* uppers, float& floor, std::int32_t* places) noexcept {
     const F32 row_bias = F32::broadcast(row.bias), row_width = F32::broadcast(row.width);
-    F32 row_scale = F32::zero();
-    if constexpr (codes) row_scale = F32::broadcast(row.scale);
+    const F32 row_scale = scale_of<codes>(row);
     const auto lower_at = [&](int i) {
-        F32 score = F32::zero();
-        if constexpr (codes) {
-            score = F32::from_int32(static_cast<const std::int32_t*>(scores) + i);
-            score = mul(mul(score, F32::load(cols.scale + i)), row_scale);
-        } else {
-            score = F32::load(static_cast<const float*>(scores) + i);
-        }
+        F32 score = score_at<codes>(scores, row_scale, cols, i);
         if constexpr (farthest) score = sub(F32::zero(), score);
         const F32 upper = sub(sub(score, row_bias), F32::load(cols.bias + i));
         upper.store(uppers + i);
@@ -297,6 +307,58 @@ int contend(const void* scores, const TileSide& row, const TileSide& cols, Sign 
     constexpr auto near = contend_as<codes, false>, far = contend_as<codes, true>;
     return (sign == Sign::nearest ? near : far)(scores, row, cols, count, k, best, uppers, floor,
                                                 places);
+}
+
+// The bucket of g.
+inline I32 bucket_of(F32 value, const Buckets& buckets) {
+    const float last = static_cast<float>(buckets.count - 1);
+    const F32 place =
+        mul(sub(value, F32::broadcast(&buckets.origin)), F32::broadcast(&buckets.per_score));
+    return I32::truncate(min(max(place, F32::zero()), F32::broadcast(&last)));
+}
+
+// The first `count` lanes of a register, as bits.
+inline std::uint64_t first_lanes(int count) {
+    return (std::uint64_t{1} << (count < F32::width ? count : F32::width)) - 1;
+}
+
+// The lanes of some bits side by side; anything may follow them, up to a register's width.
+template <typename Register, typename Element>
+inline void compress(const Register& from, std::uint64_t bits, Element* to) {
+    Element of_lanes[Register::width];
+    from.store(of_lanes);
+    for (; bits != 0; bits &= bits - 1) *to++ = of_lanes[__builtin_ctzll(bits)];
+}
+
+template <bool codes>
+int sift(const void* scores, const TileSide& row, const TileSide& cols, int count,
+         const Buckets& buckets, const Limits& limits, std::int32_t* places) noexcept {
+    constexpr int room = longest_part + F32::width;
+    const F32 row_bias = F32::broadcast(row.bias), row_scale = scale_of<codes>(row);
+    float near[room];  // what is within reach; only for that do limits have to be looked up
+    std::int32_t near_places[room];
+    int within_reach = 0;
+    for (int i = 0; i < count; i += F32::width) {
+        const F32 score = score_at<codes>(scores, row_scale, cols, i);
+        const F32 value = sub(sub(score, row_bias), F32::load(cols.bias + i));
+        const std::uint64_t bits =
+            at_least(value, F32::broadcast(&limits.reach)) & first_lanes(count - i);
+        compress(value, bits, near + within_reach);
+        compress(I32::sequence(i), bits, near_places + within_reach);
+        within_reach += __builtin_popcountll(bits);
+    }
+    F32::zero().store(near + within_reach);
+    int found = 0;
+    for (int i = 0; i < within_reach; i += F32::width) {
+        const F32 value = F32::load(near + i);
+        const I32 bucket = bucket_of(value, buckets);
+        std::uint64_t bits = at_least(value, F32::gather(limits.least, bucket));
+        bits &= at_most(value, F32::gather(limits.most, bucket));
+        bits &= first_lanes(within_reach - i);
+        compress(I32::load(near_places + i), bits, places + found);
+        found += __builtin_popcountll(bits);
+    }
+    return found;
 }
 
 // Whole groups of eight straight from memory; the rest by way of a zeroed copy, which fills the
@@ -365,14 +427,15 @@ void exact_sums(const double* x, const double* y, std::ptrdiff_t stride, int cou
                                               score_floats,
                                               compare<tile_rows, tile_cols, false>,
                                               contend<false>,
+                                              sift<false>,
                                               float_roundings,
                                               nullptr,
                                               nullptr};
 
 [[maybe_unused]] constexpr Scorer coarse_scorer{
-    Format::int8,  tile_rows,      tile_cols,  64,          1024,
-    code_levels,   code_offset,    short_sums, score_codes, compare<tile_rows, tile_cols, true>,
-    contend<true>, code_roundings, nullptr,    nullptr};
+    Format::int8,  tile_rows,   tile_cols,      64,          1024,
+    code_levels,   code_offset, short_sums,     score_codes, compare<tile_rows, tile_cols, true>,
+    contend<true>, sift<true>,  code_roundings, nullptr,     nullptr};
 
 // `together` rows of float32 as they lie; they share a load of x, and none waits for the sum of
 // another.
@@ -602,59 +665,6 @@ void pack_floats(const void* const* rows, const float* factors, std::int64_t dim
     }
 }
 
-// Of F32::width scores: g.
-inline F32 value_of(const float* scores, const float* bias, const Buckets& buckets) {
-    return sub(sub(F32::load(scores), F32::broadcast(&buckets.row_bias)), F32::load(bias));
-}
-// The bucket of g.
-inline I32 bucket_of(F32 value, const Buckets& buckets) {
-    const float last = static_cast<float>(buckets.count - 1);
-    const F32 place =
-        mul(sub(value, F32::broadcast(&buckets.origin)), F32::broadcast(&buckets.per_score));
-    return I32::truncate(min(max(place, F32::zero()), F32::broadcast(&last)));
-}
-
-// The first `count` lanes of a register, as bits.
-inline std::uint64_t first_lanes(int count) {
-    return (std::uint64_t{1} << (count < F32::width ? count : F32::width)) - 1;
-}
-
-// The lanes of some bits side by side; anything may follow them, up to a register's width.
-template <typename Register, typename Element>
-inline void compress(const Register& from, std::uint64_t bits, Element* to) {
-    Element of_lanes[Register::width];
-    from.store(of_lanes);
-    for (; bits != 0; bits &= bits - 1) *to++ = of_lanes[__builtin_ctzll(bits)];
-}
-
-int sift(const float* scores, const float* bias, int count, const Buckets& buckets,
-         const Limits& limits, std::int32_t* places) noexcept {
-    constexpr int room = longest_part + F32::width;
-    float near[room];  // what is within reach; only for that do limits have to be looked up
-    std::int32_t near_places[room];
-    int within_reach = 0;
-    for (int i = 0; i < count; i += F32::width) {
-        const F32 value = value_of(scores + i, bias + i, buckets);
-        const std::uint64_t bits =
-            at_least(value, F32::broadcast(&limits.reach)) & first_lanes(count - i);
-        compress(value, bits, near + within_reach);
-        compress(I32::sequence(i), bits, near_places + within_reach);
-        within_reach += __builtin_popcountll(bits);
-    }
-    F32::zero().store(near + within_reach);
-    int found = 0;
-    for (int i = 0; i < within_reach; i += F32::width) {
-        const F32 value = F32::load(near + i);
-        const I32 bucket = bucket_of(value, buckets);
-        std::uint64_t bits = at_least(value, F32::gather(limits.least, bucket));
-        bits &= at_most(value, F32::gather(limits.most, bucket));
-        bits &= first_lanes(within_reach - i);
-        compress(I32::load(near_places + i), bits, places + found);
-        found += __builtin_popcountll(bits);
-    }
-    return found;
-}
-
 // Values in units of tally_unit; they lie well within (-8, 8).
 inline I32 fixed_point(F32 score, bool roots) {
     constexpr float minus_two = -2.0f, least = -7.9f, most = 7.9f;
@@ -680,7 +690,8 @@ int tally(const float* scores, const float* bias, int count, const SlotTable& ta
     std::int32_t firsts[room], doubtful_places[room];
     int doubts = 0;
     for (int i = 0; i < count; i += F32::width) {
-        const F32 score = value_of(scores + i, bias + i, table.buckets);
+        const F32 score =
+            sub(sub(F32::load(scores + i), F32::broadcast(&table.row_bias)), F32::load(bias + i));
         const I32 slot = I32::gather(table.slots, bucket_of(score, table.buckets));
         sub(max(slot, minus_one), before_slot).store(entry + i);
         fixed_point(score, table.roots).store(value + i);
@@ -748,7 +759,6 @@ constexpr KernelSet make_kernel_set(const char* name, const Scorer& fine, const 
             code_products,
             transpose,
             pack_floats,
-            sift,
             tally};
 }
 

@@ -66,8 +66,26 @@ struct TileSide {
 // Cauchy-Schwarz they end at most short_norm^2 < 2^15 from zero.
 inline constexpr int short_norm = 181;
 
+// A row's scores are sifted and tallied in parts that stay in the nearest cache.
+inline constexpr int longest_part = 1024;
+
 // See Scorer::contend.
 inline constexpr int contended_hands = 32, most_contended = 24;
+
+// A row sorts its scores into buckets, one score after the other: a score less the biases of its
+// row and its column is g, and g lies in the bucket (g - origin) * per_score, rounded down, or in
+// the first or the last one if it is beyond them.
+struct Buckets {
+    float origin, per_score;
+    std::int32_t count;
+};
+
+// Which scores of each bucket matter: those from least to most. None below `reach` does, whatever
+// its bucket.
+struct Limits {
+    const float *least, *most;
+    float reach;
+};
 
 struct Scorer {
     Format format;
@@ -108,6 +126,13 @@ struct Scorer {
                    int count, int k, float* best, float* uppers, float& floor,
                    std::int32_t* places) noexcept;
 
+    // Of `count` <= longest_part scores of one row, nearest: writes the places, ascending, of those
+    // whose g (an upper bound) is within reach and the limits of its bucket; returns how many.
+    // Reads scores and columns, and writes the list, in whole registers: up to max_register
+    // elements beyond the end.
+    int (*sift)(const void* scores, const TileSide& row, const TileSide& cols, int count,
+                const Buckets& buckets, const Limits& limits, std::int32_t* places) noexcept;
+
     // How many roundings the product of element k passes through on its way into the score of rows
     // of `dim` elements, at most (int8: none before the score).
     int (*roundings)(std::int64_t dim, std::int64_t k) noexcept;
@@ -117,26 +142,12 @@ struct Scorer {
     void (*release)() noexcept;
 };
 
-// A row sorts its scores into buckets, one score after the other: with g = (score - row_bias) -
-// bias of the column, g lies in the bucket (g - origin) * per_score, rounded down, or in the first
-// or the last one if it is beyond them.
-struct Buckets {
-    float row_bias, origin, per_score;
-    std::int32_t count;
-};
-
-// Which scores of each bucket matter: those from least to most. None below `reach` does, whatever
-// its bucket.
-struct Limits {
-    const float *least, *most;
-    float reach;
-};
-
 // Where the candidates of a row lie among its slots, by their scores. The bucket of g names the
 // slot, unless its entry is negative: then it is the first slot s >= -1 - entry that g + half_width
 // does not lie below beyond[s] of, if g - half_width lies above within[s]; else the slot is open.
 // beyond and within of the last slot are -inf.
 struct SlotTable {
+    float row_bias;
     Buckets buckets;
     const std::int32_t* slots;  // by bucket
     const float *beyond, *within;
@@ -152,9 +163,6 @@ struct SlotTable {
 inline constexpr int tally_shift = 48, tally_copies = 4;
 inline constexpr double tally_unit = 0x1p-28;
 inline constexpr int most_tallied = 1 << 15;  // by one entry
-
-// A row's scores are sifted and tallied in parts that stay in the nearest cache.
-inline constexpr int longest_part = 1024;
 
 struct PairOfRows {
     std::uint32_t row, col;
@@ -216,14 +224,9 @@ struct KernelSet {
     void (*pack_floats)(const void* const* rows, const float* factors, std::int64_t dim,
                         float* panel) noexcept;
 
-    // Both read `scores` and `bias` in whole registers, and write their lists so: up to
-    // max_register elements beyond the end; count <= longest_part.
-    // The places i < count, ascending, whose g_i is within reach and the limits of its bucket;
-    // returns how many.
-    int (*sift)(const float* scores, const float* bias, int count, const Buckets& buckets,
-                const Limits& limits, std::int32_t* places) noexcept;
     // Adds the candidates to the entries of their slots. Writes the places, ascending, of those
     // whose slot is open, and the first slots that they may be in; returns how many they are.
+    // `scores` are floats. Reads and writes in whole registers, as Scorer::sift does.
     int (*tally)(const float* scores, const float* bias, int count, const SlotTable& table,
                  std::uint64_t* entries, std::int32_t* places, std::int32_t* slots) noexcept;
 };

@@ -89,7 +89,7 @@ public:
           per_score_(static_cast<float>(count / std::max(high - low, 0x1p-60))),
           width_(1.0 / static_cast<double>(per_score_)) {}
 
-    Buckets buckets(float row_bias) const { return {row_bias, origin_, per_score_, count_}; }
+    Buckets buckets() const { return {origin_, per_score_, count_}; }
 
     std::int32_t count() const { return count_; }
     std::int32_t of(float score) const {
@@ -167,7 +167,7 @@ public:
 
     // A candidate whose upper bound is beyond the limits of its bucket does not matter. That
     // of the farthest bucket is the floor of the last slot, the lowest of all.
-    Buckets buckets(float row_bias) const { return bucket_range_.buckets(row_bias); }
+    Buckets buckets() const { return bucket_range_.buckets(); }
     Limits limits() const { return {least_.data(), most_.data(), least_[0]}; }
 
     // What the bounds say of a candidate (a row): of no matter, or its slot, or -1 - the first one

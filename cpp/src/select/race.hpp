@@ -101,7 +101,7 @@ public:
     }
 
     // One bucket for all scores.
-    Buckets buckets(float row_bias) const { return {row_bias, 0.0f, 1.0f, 1}; }
+    Buckets buckets() const { return {0.0f, 1.0f, 1}; }
     Limits limits() const { return {&floor_, &no_limit, floor_}; }
 
     // Bounds tell only who is too far to win, or too near for any entry.

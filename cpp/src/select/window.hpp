@@ -68,7 +68,7 @@ public:
     }
 
     // One bucket for all scores.
-    Buckets buckets(float row_bias) const { return {row_bias, 0.0f, 1.0f, 1}; }
+    Buckets buckets() const { return {0.0f, 1.0f, 1}; }
     Limits limits() const { return {&floor_, &no_limit, floor_}; }
 
     // Takes note of a candidate (a row) by its bounds: where it falls, or -1 if it may be one of
