@@ -103,6 +103,7 @@ private:
         Counting counting;
         std::vector<std::int32_t> places, slots;
         std::vector<Undecided> undecided;
+        std::size_t room = 0;                    // for them
         std::vector<std::uint32_t> ends, order;  // of the undecided, by columns and row
         std::vector<double> distances;
         ExactDistance distance;
@@ -118,8 +119,11 @@ private:
         Selector::selective ? 4 * tile_granule : most_tallied;
     // A row's scores are worked on in parts that stay in the nearest cache.
     static constexpr std::int64_t part_cols = longest_part;
-    // Beyond so many undecided pairs they are decided at once.
+    // Beyond so many undecided pairs they are decided at once; at first beyond fewer, where bounds
+    // alone teach a selector nothing.
     static constexpr std::size_t most_undecided = 1 << 18;
+    static constexpr std::size_t first_undecided =
+        Selector::learns_from_bounds ? most_undecided : 1 << 12;
 
     // Takes the first few rows off some of the tasks, all over the rows, as tasks of their own.
     std::vector<Walk::Task> take_sample(std::vector<Walk::Task>& tasks) const {
@@ -190,6 +194,7 @@ private:
     bool run_task(const Walk::Task& task, float widest, int id) {
         Worker& worker = workers_[static_cast<std::size_t>(id)];
         worker.met = worker.doubts = 0;
+        worker.room = first_undecided;
         worker.first_row = task.row_begin;
         worker.selectors.clear();
         if (begin_) begin_({task.row_begin, task.row_end}, id);
@@ -230,7 +235,10 @@ private:
             }
         }
         worker.met += cols.size();
-        if (worker.undecided.size() > most_undecided) decide(worker, id);
+        if (worker.undecided.size() > worker.room) {
+            decide(worker, id);
+            worker.room = std::min(2 * worker.room, most_undecided);
+        }
     }
 
     // Where few scores matter.

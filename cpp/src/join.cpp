@@ -364,9 +364,10 @@ Choice Join::succeed(const Choice& positives, std::int64_t k, const Range& range
 void Join::race(const Weight& weight,
                 const std::function<std::vector<Entry>(std::int64_t)>& entries,
                 const std::function<void(std::int64_t, const std::vector<Candidate>&)>& take) {
+    const Prospects prospects(space_, weight);
     sweep_blocks<Race>(
         Relation::negatives,
-        [&](std::int64_t row, float, int) { return Race(space_, weight, entries(row)); },
+        [&](std::int64_t row, float, int) { return Race(space_, weight, prospects, entries(row)); },
         [&](std::int64_t row, Race& race, int) { take(row, race.winners()); });
 }
 

@@ -37,7 +37,8 @@ class Sampler {
 public:
     Sampler(Team& team, Join& join, const SampleOptions& options, Mined& mined)
         : team_(team), join_(join), options_(options), mined_(mined) {
-        if (options.weights) weight_ = Weight(join.rows().dim(), options.weights->cutoff);
+        if (!options.weights) return;
+        weight_ = Weight(join.rows().dim(), options.weights->cutoff, of_kind(0.0).high);
     }
 
     void run() {

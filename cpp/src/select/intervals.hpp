@@ -132,7 +132,7 @@ private:
 // The nearest candidates strictly beyond each of a row's thresholds.
 class Successors {
 public:
-    static constexpr bool selective = true;
+    static constexpr bool selective = true, learns_from_bounds = true;
 
     // `widest`: no candidate's bounds lie further apart.
     Successors(const ScoreSpace& space, std::vector<double> thresholds, std::int64_t k,
@@ -277,7 +277,7 @@ private:
 // How many candidates are within each of a row's thresholds, and the sum of their distances.
 class Counts {
 public:
-    static constexpr bool selective = false;
+    static constexpr bool selective = false, learns_from_bounds = true;
 
     struct Total {
         std::int64_t count = 0;

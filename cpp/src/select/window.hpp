@@ -49,7 +49,7 @@ struct Cutoffs {
 
 class Window {
 public:
-    static constexpr bool selective = true;
+    static constexpr bool selective = true, learns_from_bounds = true;
 
     // Keeps the first `of_all` candidates and the first `of_survivors`. The survivors are counted
     // if that is asked for; the refused, unless for being too far, always. No candidate is one of
