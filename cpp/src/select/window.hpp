@@ -76,7 +76,7 @@ public:
     std::int64_t expect(std::int64_t candidate, float lower, float upper) {
         const std::int64_t slot = thresholds_.slot(lower, upper);
         if (settles(slot, upper)) return no_matter;
-        if (!is_excluded(candidate)) {
+        if (upper >= std::min(all_floor_, survivors_floor_) && !is_excluded(candidate)) {
             all_.expect(0, lower, upper);
             survivors_.expect(0, lower, upper);
             learn();
@@ -96,9 +96,10 @@ public:
     void offer(std::int64_t, const Candidate& candidate) {
         const Verdict verdict = judge(candidate.distance);
         ++counts_[static_cast<std::size_t>(verdict)];
-        if (is_excluded(candidate.row)) return;
+        const bool is_survivor = verdict == Verdict::survivor;
+        if ((all_.most() == 0 && !is_survivor) || is_excluded(candidate.row)) return;
         all_.offer(0, candidate);
-        if (verdict == Verdict::survivor) survivors_.offer(0, candidate);
+        if (is_survivor) survivors_.offer(0, candidate);
         learn();
     }
 
