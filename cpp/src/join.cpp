@@ -198,9 +198,12 @@ void Join::sweep_blocks(Relation relation, const typename BlockSweep<Selector>::
                         const typename BlockSweep<Selector>::Begin& begin) {
     const FilterPlan plan =
         Selector::selective ? plan_filter_of_blocks() : FilterPlan{{Precision::fine}};
-    BlockSweep<Selector> sweep(
-        team_, kernels_, [this](Precision precision) { return packed_for_blocks(precision); }, plan,
-        relation);
+    const auto pack = [&, found_wanting = std::optional<Precision>()](Precision precision) mutable {
+        if (found_wanting) forget_packed(*found_wanting);
+        found_wanting = precision;
+        return packed_for_blocks(precision);
+    };
+    BlockSweep<Selector> sweep(team_, kernels_, pack, plan, relation);
     decided_ += sweep.run(open, close, begin);
     if (Selector::selective) least_of_blocks_ = sweep.precision();
 }

@@ -158,6 +158,10 @@ public:
 
     // To be called when there are no more questions: the packed rows take memory.
     void forget_packed() { row_operands_ = col_operands_ = {}; }
+    void forget_packed(Precision precision) {
+        const auto index = static_cast<std::size_t>(precision);
+        row_operands_[index] = col_operands_[index] = nullptr;
+    }
 
     // Fills in what the report says of the work done.
     void describe(Report& report, const Stopwatch& stopwatch) const;
