@@ -21,12 +21,14 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <memory>
 #include <numeric>
 #include <vector>
 
 #include "counting.hpp"
 #include "exact.hpp"
 #include "filter.hpp"
+#include "pair_scores.hpp"
 #include "walk.hpp"
 
 namespace tripletmine {
@@ -44,7 +46,7 @@ public:
     using Open = std::function<Selector(std::int64_t row, float widest, int worker)>;
     using Close = std::function<void(std::int64_t row, Selector& selector, int worker)>;
 
-    // Selectors that every score matters to take fine ones only.
+    // Selectors that every score matters to take fine ones only, as the only stage.
     BlockSweep(Team& team, const KernelSet& kernels, Pack pack, const FilterPlan& plan,
                Relation relation)
         : team_(team),
@@ -52,6 +54,9 @@ public:
           pack_(std::move(pack)),
           plan_(plan),
           pairing_(pack_(plan[0].precision).both_ways()),
+          closer_(plan[0].precision == Precision::projected
+                      ? std::make_unique<PairScores>(team, kernels, pack_(Precision::coarse))
+                      : nullptr),
           walk_(team, pairing_, relation, plan_blocks(pairing_, cols_at_once, team.size())) {
         walk_.announce();
         for (int id = 0; id < team_.size(); ++id) {
@@ -66,12 +71,16 @@ public:
         close_ = close;
         begin_ = begin;
         std::vector<Walk::Task> tasks = walk_.tasks();
-        for (; stage_ + 1 < plan_.size() && !tasks.empty(); ++stage_) {
+        while (stage_ + 1 < plan_.size() && !tasks.empty()) {
             std::vector<Walk::Task> sample = take_sample(tasks);
-            const double doubts = try_out(sample, pairs_of(tasks));
+            const double most_doubts = plan_[stage_].most_doubts;
+            const bool suits = try_out(sample, most_doubts) <= most_doubts;
             tasks.insert(tasks.end(), sample.begin(), sample.end());
-            if (plan_[stage_].suits(doubts, pairs_of(tasks))) break;
-            pairing_ = pack_(plan_[stage_ + 1].precision).both_ways();
+            if (suits) break;
+            ++stage_;
+            if (tasks.empty()) break;
+            closer_.reset();
+            pairing_ = pack_(plan_[stage_].precision).both_ways();
             walk_.score_with(pairing_);
             for (Worker& worker : workers_) worker.walk = {};
         }
@@ -102,13 +111,15 @@ private:
         std::vector<Selector> selectors;  // of the rows of the block
         Counting counting;
         std::vector<std::int32_t> places, slots;
+        std::vector<PairOfRows> pairs;  // to look closer at
+        std::vector<float> uppers;      // of these
         std::vector<Undecided> undecided;
         std::size_t room = 0;                    // for them
         std::vector<std::uint32_t> ends, order;  // of the undecided, by columns and row
         std::vector<double> distances;
         ExactDistance distance;
-        // Of a task: the pairs that it has met, those that were ever undecided, and of how many it
-        // bears them.
+        // Of a task: the pairs that it has met, those that its scores left open, and how many of
+        // these it bears.
         std::int64_t met = 0, doubts = 0, most_doubts = 0;
         bool gives_up() const { return doubts > most_doubts; }
     };
@@ -142,42 +153,45 @@ private:
         return sample;
     }
 
-    static double pairs_of(const std::vector<Walk::Task>& tasks) {
-        double pairs = 0.0;
-        for (const Walk::Task& task : tasks) {
-            pairs += static_cast<double>((task.row_end - task.row_begin) *
-                                         (task.col_end - task.col_begin));
-        }
-        return pairs;
+    static double pairs_of(const Walk::Task& task) {
+        return static_cast<double>((task.row_end - task.row_begin) *
+                                   (task.col_end - task.col_begin));
     }
 
-    // Runs tasks, of which it leaves those that are given up, for too many of their pairs are left
-    // open; returns which part of a task's pairs is, on average.
-    double try_out(std::vector<Walk::Task>& tasks, double pairs_left) {
-        const FilterStage& stage = plan_[stage_];
-        const double accepted = stage.most_doubts + stage.worth_packing / std::max(1.0, pairs_left);
+    // Runs tasks, of which it leaves those that are given up: with more than this part of their
+    // pairs left open. Returns which part of a task's pairs is, on average. (Of a task that is
+    // given up the rest is scored, for a block is scored as a whole, but not looked at.)
+    double try_out(std::vector<Walk::Task>& tasks, double accepted) {
         std::vector<double> doubts(tasks.size());
         std::vector<std::uint8_t> done(tasks.size());
         const float widest = widest_of_columns();
         team_.for_each(std::ssize(tasks), [&](std::int64_t number, int id) {
             const auto at = static_cast<std::size_t>(number);
             Worker& worker = workers_[static_cast<std::size_t>(id)];
-            worker.most_doubts = static_cast<std::int64_t>(accepted * pairs_of({tasks[at]}));
+            worker.most_doubts = static_cast<std::int64_t>(accepted * pairs_of(tasks[at]));
             done[at] = run_task(tasks[at], widest, id) ? 1 : 0;
-            doubts[at] = static_cast<double>(worker.doubts) /
-                         static_cast<double>(std::max<std::int64_t>(1, worker.met));
+            // The first pairs of a row, with low floors, leave more of them than all do.
+            const auto met = static_cast<double>(std::max<std::int64_t>(1, worker.met));
+            doubts[at] = std::min(static_cast<double>(worker.doubts) / met, 2.0 * accepted);
         });
         const double sum = std::accumulate(doubts.begin(), doubts.end(), 0.0);
         std::size_t number = 0;
         std::erase_if(tasks, [&](const Walk::Task&) { return done[number++] != 0; });
-        team_.expect(pairs_of(tasks));  // again
+        for (const Walk::Task& task : tasks) team_.expect(pairs_of(task));  // again
         return sum / static_cast<double>(doubts.size());
     }
 
-    // Of all columns.
+    // Of all columns, and of a row: the widths of what the selectors are told of a pair.
     float widest_of_columns() const {
-        const float* widths = pairing_.col_operand->width();
-        return *std::max_element(widths, widths + pairing_.cols->size());
+        const auto widest = [](const Pairing& pairing) {
+            const float* widths = pairing.col_operand->width();
+            return *std::max_element(widths, widths + pairing.cols->size());
+        };
+        return closer_ ? std::max(widest(pairing_), widest(closer_->pairing())) : widest(pairing_);
+    }
+    float width_of(std::int64_t row) const {
+        const float width = pairing_.row_operand->width()[row];
+        return closer_ ? std::max(width, closer_->pairing().row_operand->width()[row]) : width;
     }
 
     void run_tasks(const std::vector<Walk::Task>& tasks) {
@@ -199,8 +213,7 @@ private:
         worker.selectors.clear();
         if (begin_) begin_({task.row_begin, task.row_end}, id);
         for (std::int64_t row = task.row_begin; row < task.row_end; ++row) {
-            const float width = widest + pairing_.row_operand->width()[row];
-            worker.selectors.push_back(open_(row, width, id));
+            worker.selectors.push_back(open_(row, widest + width_of(row), id));
         }
         walk_.run_rows(task, id, worker.walk,
                        [&](std::int64_t row, const Interval& cols, const float* scores) {
@@ -250,13 +263,36 @@ private:
         const int found =
             pairing_.scorer().sift(scores, own, others, static_cast<int>(cols.size()),
                                    selector.buckets(), selector.limits(), worker.places.data());
+        if (closer_) return look_closer(worker, row, cols.begin, found);
         const auto score = pairing_.row_scores(scores, row, 0, cols.begin);
         for (int i = 0; i < found; ++i) {
             const std::int32_t c = worker.places[static_cast<std::size_t>(i)];
             const float upper = score(c) - own.bias[0] - others.bias[c];
             const std::int64_t slot = selector.expect(
                 pairing_.cols->row(cols.begin + c), upper - own.width[0] - others.width[c], upper);
-            if (slot != no_matter) remember(worker, row, cols.begin + c, slot, upper);
+            if (slot == no_matter) continue;
+            remember(worker, row, cols.begin + c, slot, upper);
+            ++worker.doubts;
+        }
+    }
+
+    // Those that scores of projected rows let through, at these places from a column on.
+    void look_closer(Worker& worker, std::int64_t row, std::int64_t first, int found) const {
+        worker.pairs.clear();
+        for (int i = 0; i < found; ++i) {
+            const std::int64_t col = first + worker.places[static_cast<std::size_t>(i)];
+            worker.pairs.push_back(
+                {static_cast<std::uint32_t>(row), static_cast<std::uint32_t>(col)});
+        }
+        worker.doubts += found;
+        worker.uppers.resize(worker.pairs.size());
+        closer_->upper_bounds(worker.pairs, Sign::nearest, worker.uppers.data());
+        for (std::size_t i = 0; i < worker.pairs.size(); ++i) {
+            const PairOfRows& pair = worker.pairs[i];
+            const float upper = worker.uppers[i];
+            const std::int64_t slot = worker.of(row).expect(
+                pairing_.cols->row(pair.col), closer_->lower_bound(pair, upper), upper);
+            if (slot != no_matter) remember(worker, row, pair.col, slot, upper);
         }
     }
 
@@ -277,7 +313,6 @@ private:
         worker.undecided.push_back({static_cast<std::uint32_t>(row),
                                     static_cast<std::uint32_t>(col),
                                     static_cast<std::int32_t>(slot), upper});
-        ++worker.doubts;
     }
 
     // Offers what the bounds did not settle, with its canonical distance.
@@ -343,6 +378,7 @@ private:
     const FilterPlan plan_;
     std::size_t stage_ = 0;
     Pairing pairing_;
+    std::unique_ptr<const PairScores> closer_;  // as in Sweep
     Walk walk_;
     std::vector<Worker> workers_;
     Open open_;

@@ -89,15 +89,13 @@ std::optional<FewDirections> few_directions(const FilterCase& asked, double pack
     const auto dim = static_cast<double>(asked.dim);
     const auto rows = static_cast<double>(asked.rows), cols = static_cast<double>(asked.cols);
     const double most = std::min(dim / 2.0, dim - least_spared / of_element);
-    const double gain =
-        rows * cols * (asked.symmetric ? 0.5 : 1.0) * (dim / 2.0 * of_element - of_survivors);
-    const double cost =
-        dim * dim * (learning + projecting * (asked.symmetric ? rows : rows + cols));
+    const double gain = asked.pairs * (dim / 2.0 * of_element - of_survivors);
+    const double cost = dim * dim * (learning + projecting * (asked.one_side ? rows : rows + cols));
     // Codes, row by row too, and those of directions: no row is projected twice.
     const auto bytes = [&](std::int64_t size) {
         return static_cast<double>(Operand::bytes(size, asked.dim, asked.kernels.coarse));
     };
-    const double packed = 2.5 * (bytes(asked.cols) + (asked.symmetric ? 0.0 : bytes(asked.rows)));
+    const double packed = 2.5 * (bytes(asked.cols) + (asked.one_side ? 0.0 : bytes(asked.rows)));
     constexpr double margin = 1.25;
     if (asked.relation == Relation::positives || !asked.has(Precision::projected) || most < 1.0 ||
         gain < margin * cost || packed > packing_budget) {

@@ -42,7 +42,8 @@ using Pack = std::function<Pairing(Precision)>;
 struct FilterCase {
     const KernelSet& kernels;
     std::int64_t rows, cols, dim;
-    bool symmetric;  // each unordered pair of a self-join is scored once
+    double pairs;   // that are scored
+    bool one_side;  // the rows are the columns, and packed once
     Relation relation;
     std::int64_t k;                       // candidates of a row that are wanted
     std::array<bool, precisions> packed;  // for which precisions the rows are packed already

@@ -150,9 +150,19 @@ Pairing Join::packed_for_blocks(Precision precision) {
                   quick && large ? std::min(little, packing_budget_) : packing_budget_);
 }
 
-FilterCase Join::case_of(Relation relation, std::int64_t k) const {
-    FilterCase asked{
-        kernels_, rows_->size(), cols_->size(), cols_->dim(), rows_ == cols_, relation, k, {}};
+FilterCase Join::case_of(Relation relation, std::int64_t k, bool both_ways) const {
+    const bool one_side = rows_ == cols_;
+    const double rows = static_cast<double>(both_ways ? rows_in_all_ : rows_->size());
+    const double pairs = rows * static_cast<double>(cols_->size());
+    FilterCase asked{kernels_,
+                     rows_->size(),
+                     cols_->size(),
+                     cols_->dim(),
+                     one_side && !both_ways ? 0.5 * pairs : pairs,
+                     one_side,
+                     relation,
+                     k,
+                     {}};
     for (std::size_t i = 0; i < precisions; ++i) asked.packed[i] = row_operands_[i] != nullptr;
     return asked;
 }
@@ -166,13 +176,17 @@ const Projection* Join::learn(const FewDirections& few) {
     return projection_->get();
 }
 
-FilterPlan Join::plan_filter(Relation relation, std::int64_t k) {
-    const FilterCase asked = case_of(relation, k);
-    if (const std::optional<Precision> chosen = chosen_filter()) {
-        const bool possible = asked.has(*chosen) && (chosen != Precision::projected ||
-                                                     learn({(asked.dim + 1) / 2, 0.0}) != nullptr);
-        return {{possible ? *chosen : Precision::fine}};
-    }
+// As it is chosen, if it is.
+std::optional<FilterPlan> Join::chosen_plan(const FilterCase& asked) {
+    const std::optional<Precision> chosen = chosen_filter();
+    if (!chosen) return std::nullopt;
+    const bool possible = asked.has(*chosen) && (chosen != Precision::projected ||
+                                                 learn({(asked.dim + 1) / 2, 0.0}) != nullptr);
+    return FilterPlan{{possible ? *chosen : Precision::fine}};
+}
+
+FilterPlan Join::plan_filter(const FilterCase& asked) {
+    if (const auto chosen = chosen_plan(asked)) return *chosen;
     FilterPlan plan = plan_stages(asked);
     if (plan[0].precision != Precision::coarse) return plan;
     if (const auto few = few_directions(asked, static_cast<double>(packing_budget_))) {
@@ -183,29 +197,35 @@ FilterPlan Join::plan_filter(Relation relation, std::int64_t k) {
     return plan;
 }
 
-// For a BlockSweep, of whose rows enough are needed to try a scorer with some of them.
-FilterPlan Join::plan_filter_of_blocks() {
-    if (chosen_filter()) return plan_filter(Relation::negatives, 1);
+// For a BlockSweep, of whose rows enough are needed to try a scorer with some of them. Its rows
+// begin without floors, which makes survivors as many as if several candidates were wanted.
+FilterPlan Join::plan_filter_of_blocks(std::int64_t k) {
+    const FilterCase asked = case_of(Relation::negatives, std::max<std::int64_t>(2, k), true);
+    if (const auto chosen = chosen_plan(asked)) return *chosen;
     if (rows_in_all_ < 16 * rows_tried(team_.size())) return {{Precision::fine}};
-    FilterPlan plan = plan_stages(case_of(Relation::negatives, 1));
+    FilterPlan plan =
+        least_of_blocks_ == Precision::projected ? plan_filter(asked) : plan_stages(asked);
     std::erase_if(plan, [&](const FilterStage& one) { return one.precision < least_of_blocks_; });
     return plan;
 }
 
 template <typename Selector>
-void Join::sweep_blocks(Relation relation, const typename BlockSweep<Selector>::Open& open,
+void Join::sweep_blocks(Relation relation, std::int64_t k,
+                        const typename BlockSweep<Selector>::Open& open,
                         const typename BlockSweep<Selector>::Close& close,
                         const typename BlockSweep<Selector>::Begin& begin) {
     const FilterPlan plan =
-        Selector::selective ? plan_filter_of_blocks() : FilterPlan{{Precision::fine}};
-    const auto pack = [&, found_wanting = std::optional<Precision>()](Precision precision) mutable {
-        if (found_wanting) forget_packed(*found_wanting);
-        found_wanting = precision;
+        Selector::selective ? plan_filter_of_blocks(k) : FilterPlan{{Precision::fine}};
+    const auto pack = [&](Precision precision) {
+        // What is found wanting takes no more memory.
+        if (precision > Precision::coarse && precision != plan[0].precision) {
+            forget_coarser(precision);
+        }
         return packed_for_blocks(precision);
     };
     BlockSweep<Selector> sweep(team_, kernels_, pack, plan, relation);
     decided_ += sweep.run(open, close, begin);
-    if (Selector::selective) least_of_blocks_ = sweep.precision();
+    if (sweep.precision() != plan[0].precision) least_of_blocks_ = sweep.precision();
 }
 
 void Join::note_use(const std::string& filter) {
@@ -222,7 +242,7 @@ Choice Join::rank(Relation relation, Sign sign, std::int64_t k, std::vector<Rang
 void Join::sweep_rows(const std::vector<RowSweep::Question>& questions) {
     RowSweep sweep(
         team_, kernels_, [this](Precision precision) { return packed(precision); },
-        plan_filter(questions.back().relation, questions.back().k), questions);
+        plan_filter(case_of(questions.back().relation, questions.back().k)), questions);
     decided_ += sweep.run();
 }
 
@@ -235,7 +255,7 @@ Choice Join::rank_as(Relation relation, std::int64_t k, std::vector<Range> range
     }
     Sweep<Ranked<sign>> sweep(
         team_, kernels_, [this](Precision precision) { return packed(precision); },
-        plan_filter(relation, k), relation, selector);
+        plan_filter(case_of(relation, k)), relation, selector);
     decided_ += sweep.run();
     return sorted(std::move(selector));
 }
@@ -338,7 +358,7 @@ Choice Join::succeed(const Choice& positives, std::int64_t k, const Range& range
     // Of each row: its positives' numbers in order of distance.
     std::vector<std::vector<std::int64_t>> orders(static_cast<std::size_t>(rows_->size()));
     sweep_blocks<Successors>(
-        Relation::negatives,
+        Relation::negatives, k,
         [&](std::int64_t row, float widest, int) {
             std::vector<std::pair<double, std::int64_t>> ordered;
             for (const Candidate& positive : positives.of(row)) {
@@ -369,7 +389,7 @@ void Join::race(const Weight& weight,
                 const std::function<void(std::int64_t, const std::vector<Candidate>&)>& take) {
     const Prospects prospects(space_, weight);
     sweep_blocks<Race>(
-        Relation::negatives,
+        Relation::negatives, 1,
         [&](std::int64_t row, float, int) { return Race(space_, weight, prospects, entries(row)); },
         [&](std::int64_t row, Race& race, int) { take(row, race.winners()); });
 }
@@ -378,7 +398,7 @@ void Join::count_negatives(const std::function<std::vector<double>(std::int64_t)
                            const std::function<void(std::int64_t, const Counts&)>& take,
                            const BlockSweep<Counts>::Begin& begin) {
     sweep_blocks<Counts>(
-        Relation::negatives,
+        Relation::negatives, 1,
         [&](std::int64_t row, float widest, int) {
             std::vector<double> distances = thresholds(row);
             sort_runs(distances);
@@ -391,10 +411,10 @@ void Join::count_negatives(const std::function<std::vector<double>(std::int64_t)
         begin);
 }
 
-void Join::survey(const std::function<Window(std::int64_t, int)>& open,
+void Join::survey(std::int64_t k, const std::function<Window(std::int64_t, int)>& open,
                   const std::function<void(std::int64_t, Window&, int)>& close) {
     sweep_blocks<Window>(
-        Relation::any, [&](std::int64_t row, float, int worker) { return open(row, worker); },
+        Relation::any, k, [&](std::int64_t row, float, int worker) { return open(row, worker); },
         close);
 }
 

@@ -124,9 +124,10 @@ public:
                          const std::function<void(std::int64_t, const Counts&)>& take,
                          const BlockSweep<Counts>::Begin& begin = {});
 
-    // Offers every candidate that matters to the window of every row: see select/window.hpp. What
-    // is open(row, worker) and close(row, window, worker): see BlockSweep.
-    void survey(const std::function<Window(std::int64_t, int)>& open,
+    // Offers every candidate that matters to the window of every row, which keeps some k of them:
+    // see select/window.hpp. What is open(row, worker) and close(row, window, worker): see
+    // BlockSweep.
+    void survey(std::int64_t k, const std::function<Window(std::int64_t, int)>& open,
                 const std::function<void(std::int64_t, Window&, int)>& close);
 
     const ScoreSpace& space() const { return space_; }
@@ -146,7 +147,10 @@ public:
         for (const std::string& filter : narrowed.filters_) note_use(filter);
         if (!origin_) origin_ = narrowed.origin_;
         if (!projection_) projection_ = narrowed.projection_;
-        least_of_blocks_ = narrowed.least_of_blocks_;
+        if (narrowed.least_of_blocks_ > least_of_blocks_) {
+            least_of_blocks_ = narrowed.least_of_blocks_;
+            if (least_of_blocks_ > Precision::coarse) forget_coarser(least_of_blocks_);
+        }
         for (std::size_t i = 0; i < precisions; ++i) {
             if (!col_operands_[i]) col_operands_[i] = narrowed.col_operands_[i];
         }
@@ -158,9 +162,10 @@ public:
 
     // To be called when there are no more questions: the packed rows take memory.
     void forget_packed() { row_operands_ = col_operands_ = {}; }
-    void forget_packed(Precision precision) {
-        const auto index = static_cast<std::size_t>(precision);
-        row_operands_[index] = col_operands_[index] = nullptr;
+    void forget_coarser(Precision precision) {
+        for (std::size_t i = 0; i < static_cast<std::size_t>(precision); ++i) {
+            row_operands_[i] = col_operands_[i] = nullptr;
+        }
     }
 
     // Fills in what the report says of the work done.
@@ -174,9 +179,10 @@ private:
     Pairing packed(Precision precision, std::int64_t budget);
     // For a BlockSweep.
     Pairing packed_for_blocks(Precision precision);
-    FilterPlan plan_filter(Relation relation, std::int64_t k);
-    FilterPlan plan_filter_of_blocks();
-    FilterCase case_of(Relation relation, std::int64_t k) const;
+    FilterCase case_of(Relation relation, std::int64_t k, bool both_ways = false) const;
+    std::optional<FilterPlan> chosen_plan(const FilterCase& asked);
+    FilterPlan plan_filter(const FilterCase& asked);
+    FilterPlan plan_filter_of_blocks(std::int64_t k);
     const Projection* learn(const FewDirections& few);
     const Origin& origin();
 
@@ -186,7 +192,8 @@ private:
                !rows_->same_group(row, *cols_, col);
     }
     template <typename Selector>
-    void sweep_blocks(Relation relation, const typename BlockSweep<Selector>::Open& open,
+    void sweep_blocks(Relation relation, std::int64_t k,
+                      const typename BlockSweep<Selector>::Open& open,
                       const typename BlockSweep<Selector>::Close& close,
                       const typename BlockSweep<Selector>::Begin& begin = {});
     void sweep_rows(const std::vector<RowSweep::Question>& questions);
@@ -203,14 +210,14 @@ private:
     Metric metric_;
     std::int64_t packing_budget_;
     bool self_join_;
-    std::int64_t rows_in_all_ = 0;  // also of those that this join is narrowed to some of
+    std::int64_t rows_in_all_ = 0;  // of the join that this one was narrowed from, or its own
     ScoreSpace space_;
     std::shared_ptr<const Dataset> rows_, cols_;
     // Of codes, the same for both sides; made when they are first needed.
     std::shared_ptr<const Origin> origin_;
     std::optional<std::shared_ptr<const Projection>> projection_;  // as its first question has it
     // The least precise scores that block sweeps have not found wanting yet.
-    Precision least_of_blocks_ = Precision::coarse;
+    Precision least_of_blocks_ = Precision::projected;
     // By precision.
     std::array<std::shared_ptr<const Operand>, precisions> row_operands_, col_operands_;
     std::int64_t decided_ = 0;

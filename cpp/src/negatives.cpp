@@ -145,8 +145,10 @@ void NegativeMiner::run() {
     mined_.scores.assign(mined_.indices.size(), std::numeric_limits<double>::quiet_NaN());
     mined_.positive_scores.resize(positives_.indices.size());
     if (of_all_ > 0 || of_survivors_ > 0 || has_rules()) {
-        join_.survey([&](std::int64_t query, int id) { return open(query, id); },
-                     [&](std::int64_t query, Window& window, int id) { close(query, window, id); });
+        join_.survey(
+            std::max(of_all_, of_survivors_),
+            [&](std::int64_t query, int id) { return open(query, id); },
+            [&](std::int64_t query, Window& window, int id) { close(query, window, id); });
     } else {  // nothing has to be known of the candidates before they are drawn
         team_.expect(static_cast<double>(queries * options_.num_negatives));
         team_.for_each((queries + rows_per_task - 1) / rows_per_task,

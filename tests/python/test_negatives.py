@@ -138,6 +138,25 @@ def test_larger_sets_are_equal_for_every_kernel_set_and_thread_count(kind, optio
             assert ours.report.instruction_set == kernel_set
 
 
+@pytest.mark.parametrize("options", OPTIONS)
+def test_queries_that_are_tried_first_are_answered_as_the_others(options, monkeypatch):
+    """Of rows enough to find the scorer by trying, some compact and some wide."""
+    rng = np.random.default_rng(4)
+    spread = np.where(rng.random(30) < 0.5, 0.2, 2.0)[:, None]
+    of_query, of_row = rng.integers(0, 30, size=1200), rng.integers(0, 30, size=1500)
+    centres = rng.normal(size=(30, 96))
+    x, y = (
+        (centres[own] + spread[own] * rng.normal(size=(len(own), 96))).astype(np.float32)
+        for own in (of_query, of_row)
+    )
+    positives = rng.integers(0, 1500, size=1200)
+    call = {"num_negatives": 3, "n_threads": 1} | OPTIONS[options]
+    planned = tripletmine.mine_negatives(x, y, positives, **call)
+    for chosen in FILTERS[1:]:
+        monkeypatch.setenv("TRIPLETMINE_FILTER", chosen)
+        assert_same(tripletmine.mine_negatives(x, y, positives, **call), planned)
+
+
 def test_many_positives_of_one_query_cost_no_other_query_anything():
     rng = np.random.default_rng(2)
     y = rng.normal(size=(4000, 32)).astype(np.float32)

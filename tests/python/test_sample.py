@@ -201,6 +201,35 @@ def test_the_first_draws_and_the_bytes_do_not_depend_on_how_or_how_many(options,
     assert np.mean(other.anchors == many.anchors) < 0.05
 
 
+@pytest.mark.parametrize("options", [
+    {"type_of_triplets": "hard"},
+    {"type_of_triplets": "semihard", "margin": 1e-3},
+    {"weights": "distance", "metric": "euclidean"},
+], ids=lambda options: options.get("type_of_triplets", "distance"))  # fmt: skip
+def test_rows_that_are_tried_first_are_drawn_from_as_the_others(options, monkeypatch):
+    """Of rows enough to find the scorer by trying, some compact and some wide."""
+    rng = np.random.default_rng(6)
+    labels = rng.integers(0, 30, size=1500)
+    spread = np.where(rng.random(30) < 0.5, 0.3, 2.0)[labels, None]
+    x = rng.normal(size=(30, 96))[labels] + spread * rng.normal(size=(1500, 96))
+    x = unit(x.astype(np.float32))
+    planned = tripletmine.sample(x, labels, 6000, **options, seed=1, n_threads=1)
+    for chosen in FILTERS[1:]:
+        monkeypatch.setenv("TRIPLETMINE_FILTER", chosen)
+        ours = tripletmine.sample(x, labels, 6000, **options, seed=1, n_threads=1)
+        assert_same(ours, planned)
+
+
+@pytest.mark.parametrize("far", [0.9, math.nextafter(0.9, 2), 0.9 * (1 + 1e-14), 0.9 * (1 + 1e-9)])
+def test_cutoffs_may_be_next_to_each_other(far):
+    rng = np.random.default_rng(7)
+    x, labels = unit(rng.normal(size=(60, 3))), rng.integers(0, 4, size=60)
+    options = {"weights": "distance", "metric": "euclidean", "seed": 2}
+    options |= {"cutoff": 0.9, "nonzero_loss_cutoff": far}
+    ours = tripletmine.sample(x, labels, 50, **options)
+    assert_same(ours, reference.sample(x, labels, 50, **options))
+
+
 def test_from_labels_alone():
     labels = ["a", "b", "a", "b", "b", "c"]
     drawn = tripletmine.sample(None, labels, 4000)

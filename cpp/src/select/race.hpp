@@ -109,14 +109,16 @@ public:
         high_ = static_cast<float>(high);
         per_score_ = static_cast<float>(1.0 / width);
         most_.push_back(std::max(weight.of_distance(nearest), at_end));
+        // The farthest of some distances that a candidate of the cell lies beyond.
         double distance = nearest;
-        const double step = (farthest - nearest) / cells;
+        int reached = 0;
         for (int cell = 1; cell < cells; ++cell) {
             const double best = high - (cell - 1) * width;  // one to spare, for places are rounded
-            const auto beyond = [&](double d) {
-                return best < static_cast<double>(space.floor(Sign::nearest, d));
-            };
-            while (distance + step < farthest && beyond(distance + step)) distance += step;
+            for (; reached < cells; ++reached) {
+                const double next = nearest + (farthest - nearest) * (reached / double{cells});
+                if (!(best < static_cast<double>(space.floor(Sign::nearest, next)))) break;
+                distance = next;
+            }
             most_.push_back(std::max(weight.of_distance(distance), at_end));
         }
     }
