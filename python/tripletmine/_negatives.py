@@ -68,6 +68,9 @@ class NegativesReport:
         Threads used.
     instruction_set : str
         Name of the kernel set used.
+    plan : str
+        The scores that filtered, in the order of their first use, as in
+        :class:`~tripletmine.MiningReport`.
     """
 
     queries: int
@@ -83,6 +86,7 @@ class NegativesReport:
     seconds: float
     threads: int
     instruction_set: str
+    plan: str
 
     def as_dict(self) -> dict[str, int | float | str]:
         """Return the fields by name."""
@@ -430,7 +434,9 @@ def mine_negatives(
         packing_budget=_memory.packing_budget(both, arguments.queries.shape[1]),
     )
     shape = (len(arguments.queries), arguments.num_negatives)
-    kept = ("zero_rows", "pairs_considered", "pairs_decided", "seconds", "threads")
+    told: dict[str, Any] = {f"rejected_by_{rule}": count for rule, count in rejected.items()}
+    names = {field.name for field in dataclasses.fields(NegativesReport)}
+    told |= {name: value for name, value in report.items() if name in names}
     return Negatives(
         indices=indices.reshape(shape),
         scores=scores.reshape(shape),
@@ -441,9 +447,7 @@ def mine_negatives(
             queries=len(arguments.queries),
             short_queries=short_queries,
             negatives=int(np.count_nonzero(indices >= 0)),
-            **{f"rejected_by_{rule}": count for rule, count in rejected.items()},
-            **{name: report[name] for name in kept},
-            instruction_set=report["instruction_set"],
+            **told,
         ),
     )
 

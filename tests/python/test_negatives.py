@@ -13,7 +13,7 @@ from oracle import DIMENSIONS, FILTERS, KINDS, METRICS, SIZES, SUPPORTED, rows
 from tripletmine import _memory, _options, reference
 
 ARRAYS = ("indices", "scores", "positive_indptr", "positive_indices", "positive_scores")
-BY_LUCK = ("pairs_decided", "seconds", "threads", "instruction_set")
+BY_LUCK = ("pairs_decided", "seconds", "threads", "instruction_set", "plan")
 
 
 def assert_same(ours, truth):
@@ -154,7 +154,9 @@ def test_queries_that_are_tried_first_are_answered_as_the_others(options, monkey
     planned = tripletmine.mine_negatives(x, y, positives, **call)
     for chosen in FILTERS[1:]:
         monkeypatch.setenv("TRIPLETMINE_FILTER", chosen)
-        assert_same(tripletmine.mine_negatives(x, y, positives, **call), planned)
+        ours = tripletmine.mine_negatives(x, y, positives, **call)
+        assert_same(ours, planned)
+        assert ("int8" in ours.report.plan) == (chosen in ("projected", "coarse"))
 
 
 def test_many_positives_of_one_query_cost_no_other_query_anything():

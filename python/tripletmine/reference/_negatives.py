@@ -100,6 +100,7 @@ def mine_negatives(
             seconds=time.perf_counter() - start,
             threads=1,
             instruction_set="reference",
+            plan="float64",
         ),
     )
 
