@@ -90,9 +90,11 @@ private:
 
     struct alignas(64) Worker {  // no cache line belongs to two
         Walk::Scratch walk;
+        // Of a strip's columns, and of a task's rows as of some strips ago: floors only rise.
         std::vector<float> col_floor, col_ceiling, row_floor, row_ceiling;
-        std::vector<PairOfRows> pairs;  // of a tile
-        std::vector<float> uppers;      // of these
+        std::int64_t first_row = 0, strips = 0;  // of the task
+        std::vector<PairOfRows> pairs;           // of a tile
+        std::vector<float> uppers;               // of these
         std::vector<Undecided> undecided;
         std::vector<std::uint32_t> order;  // of the undecided, by row
         std::optional<ExactDistance> distance;
@@ -103,6 +105,8 @@ private:
     };
 
     static constexpr std::size_t pairs_per_task = 1024;
+    // How many columns a task's rows meet before their floors are looked at again.
+    static constexpr std::int64_t cols_per_look = 64;
 
     // A few pairs for each candidate of the answer, within some megabytes, and unless the rows are
     // few within half of what these take.
@@ -119,7 +123,8 @@ private:
     double doubts_of_tasks(std::int64_t begin, std::int64_t end);
     void run_tasks(std::int64_t begin, std::int64_t end);
     void run_task(const Walk::Task& task, int id);
-    void begin_strip(Worker& worker, const Walk::Strip& strip) const;
+    void begin_strip(Worker& worker, const Walk::Task& task, const Walk::Strip& strip) const;
+    void look_at_rows(Worker& worker, const Walk::Task& task) const;
     void visit(Worker& worker, int id, const Walk::Strip& strip, const Walk::Tile& tile,
                std::int64_t row_end);
     static bool is_flood(const std::uint64_t* masks, std::int64_t rows, std::int64_t cols);
@@ -231,8 +236,6 @@ void Sweep<Selector>::prepare(Worker& worker) const {
     worker.col_ceiling.assign(max_tile_cols, -std::numeric_limits<float>::infinity());
     // Growing would hold two copies. A tile may add both sides of each of its pairs.
     worker.undecided.reserve(most_undecided_ + 2 * max_tile_rows * max_tile_cols);
-    worker.row_floor.resize(max_tile_rows);
-    worker.row_ceiling.resize(max_tile_rows);
     worker.pairs.resize(closer_ ? max_tile_rows * max_tile_cols : 0);
     worker.uppers.resize(worker.pairs.size());
     worker.distance.emplace(*pairing_.rows, *pairing_.cols, kernels_, pairing_.metric);
@@ -249,15 +252,22 @@ template <typename Selector>
 void Sweep<Selector>::run_task(const Walk::Task& task, int id) {
     Worker& worker = workers_[static_cast<std::size_t>(id)];
     if (!worker.distance) prepare(worker);
+    worker.first_row = task.row_begin;
+    worker.strips = 0;
     walk_.run(
-        task, id, worker.walk, [&](const Walk::Strip& strip) { begin_strip(worker, strip); },
+        task, id, worker.walk, [&](const Walk::Strip& strip) { begin_strip(worker, task, strip); },
         [&](const Walk::Strip& strip, const Walk::Tile& tile) {
             visit(worker, id, strip, tile, task.row_end);
         });
 }
 
 template <typename Selector>
-void Sweep<Selector>::begin_strip(Worker& worker, const Walk::Strip& strip) const {
+void Sweep<Selector>::begin_strip(Worker& worker, const Walk::Task& task,
+                                  const Walk::Strip& strip) const {
+    const std::int64_t strips_per_look = cols_per_look / pairing_.scorer().tile_cols;
+    if (worker.strips++ % std::max<std::int64_t>(1, strips_per_look) == 0) {
+        look_at_rows(worker, task);
+    }
     if (!pairing_.symmetric) return;
     for (std::int64_t c = 0; c < strip.col_end - strip.col_begin; ++c) {
         worker.col_floor[c] = floors_[strip.col_begin + c].load(std::memory_order_relaxed);
@@ -265,23 +275,34 @@ void Sweep<Selector>::begin_strip(Worker& worker, const Walk::Strip& strip) cons
     }
 }
 
+// What lies beyond the last row is not looked at.
+template <typename Selector>
+void Sweep<Selector>::look_at_rows(Worker& worker, const Walk::Task& task) const {
+    const std::int64_t rows = task.row_end - task.row_begin;
+    const auto padded = static_cast<std::size_t>(round_up(rows, max_tile_rows));
+    worker.row_floor.resize(padded);
+    for (std::int64_t r = 0; r < rows; ++r) {
+        worker.row_floor[r] = floors_[task.row_begin + r].load(std::memory_order_relaxed);
+    }
+    if (!banded_) return;
+    worker.row_ceiling.resize(padded);
+    std::copy_n(ceilings_.begin() + task.row_begin, rows, worker.row_ceiling.begin());
+}
+
 template <typename Selector>
 void Sweep<Selector>::visit(Worker& worker, int id, const Walk::Strip& strip,
                             const Walk::Tile& tile, std::int64_t row_end) {
     const Scorer& scorer = pairing_.scorer();
     const std::int64_t count = std::min<std::int64_t>(scorer.tile_rows, row_end - tile.row_begin);
-    for (std::int64_t r = 0; r < scorer.tile_rows; ++r) {
-        const std::int64_t row = tile.row_begin + std::min(r, count - 1);
-        worker.row_floor[r] = floors_[row].load(std::memory_order_relaxed);
-        if (banded_) worker.row_ceiling[r] = ceilings_[row];
-    }
+    const std::int64_t first = tile.row_begin - worker.first_row;
     std::uint64_t masks[max_tile_rows];
     worker.seen += count * scorer.tile_cols;
     const auto compare = [&] {
         return scorer.compare(
             tile.scores,
-            pairing_.row_operand->side(Selector::sign, tile.row_begin, worker.row_floor.data(),
-                                       worker.row_ceiling.data()),
+            pairing_.row_operand->side(Selector::sign, tile.row_begin,
+                                       worker.row_floor.data() + first,
+                                       worker.row_ceiling.data() + first),
             pairing_.col_operand->side(Selector::sign, strip.col_begin, worker.col_floor.data(),
                                        worker.col_ceiling.data()),
             Selector::sign, banded_, masks);
@@ -313,7 +334,8 @@ bool Sweep<Selector>::is_flood(const std::uint64_t* masks, std::int64_t rows, st
            }) > many * rows;
 }
 
-// The best lower bound of every row and column of a tile is a floor, for now in this tile.
+// The best lower bound of every row and column of a tile is a floor, until they are looked at
+// again.
 template <typename Selector>
 void Sweep<Selector>::raise_floors(Worker& worker, const Walk::Strip& strip, const Walk::Tile& tile,
                                    std::int64_t rows) const {
@@ -325,7 +347,7 @@ void Sweep<Selector>::raise_floors(Worker& worker, const Walk::Strip& strip, con
         const TileSide own = pairing_.row_operand->side(Selector::sign, row, nullptr, nullptr);
         const auto scores = pairing_.row_scores(tile.scores, row, r, strip.col_begin);
         const std::uint64_t allowed = walk_.allowed(row, strip);
-        float best = worker.row_floor[r];
+        float& best = worker.row_floor[row - worker.first_row];
         for (std::int64_t c = 0; c < cols; ++c) {
             const float score = scores(c);
             const float upper =
@@ -335,7 +357,6 @@ void Sweep<Selector>::raise_floors(Worker& worker, const Walk::Strip& strip, con
             best = std::max(best, lower);
             if (pairing_.symmetric) worker.col_floor[c] = std::max(worker.col_floor[c], lower);
         }
-        worker.row_floor[r] = best;
     }
 }
 
@@ -356,7 +377,7 @@ void Sweep<Selector>::look_closer(Worker& worker, const Walk::Strip& strip, cons
     worker.doubts += std::ssize(pairs);
     closer_->upper_bounds(pairs, Selector::sign, worker.uppers.data());
     for (std::size_t i = 0; i < pairs.size(); ++i) {
-        const std::int64_t r = pairs[i].row - tile.row_begin, c = pairs[i].col - first_col;
+        const std::int64_t r = pairs[i].row - worker.first_row, c = pairs[i].col - first_col;
         const float upper = worker.uppers[i];
         if (upper < worker.row_floor[r] && upper < worker.col_floor[c]) continue;
         consider(worker, pairs[i].row, pairs[i].col, closer_->lower_bound(pairs[i], upper), upper);

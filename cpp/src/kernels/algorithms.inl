@@ -159,39 +159,52 @@ inline void score_code_rows(const char* rows, const char* cols, std::ptrdiff_t p
 
 [[maybe_unused]] int code_roundings(std::int64_t, std::int64_t) noexcept { return 0; }
 
+// A score as an upper bound, but for the biases: a sum of codes times both scales, or a float.
 template <int rows_of_tile, int cols_of_tile, bool codes, bool farthest, bool banded>
 bool compare_as(const void* scores, const TileSide& rows, const TileSide& cols,
                 std::uint64_t* masks) noexcept {
-    for (int r = 0; r < rows_of_tile; ++r) masks[r] = 0;
+    // What is known of the columns stays in registers for all rows.
+    constexpr int vectors = cols_of_tile / F32::width;
+    F32 col_scale[vectors], col_bias[vectors], col_floor[vectors];
+#pragma GCC unroll 16
+    for (int v = 0; v < vectors; ++v) {
+        col_scale[v] = codes ? F32::load(cols.scale + v * F32::width) : F32::zero();
+        col_bias[v] = F32::load(cols.bias + v * F32::width);
+        col_floor[v] = F32::load(cols.floor + v * F32::width);
+    }
     std::uint64_t any = 0;
-    for (int c = 0; c < cols_of_tile; c += F32::width) {
-        const F32 col_bias = F32::load(cols.bias + c);
-        const F32 col_floor = F32::load(cols.floor + c);
-        F32 col_scale = F32::zero();
-        if constexpr (codes) col_scale = F32::load(cols.scale + c);
-        for (int r = 0; r < rows_of_tile; ++r) {
-            const int at = r * cols_of_tile + c;
+    for (int r = 0; r < rows_of_tile; ++r) {
+        const F32 row_scale = codes ? F32::broadcast(rows.scale + r) : F32::zero();
+        const F32 row_bias = F32::broadcast(rows.bias + r);
+        const F32 row_floor = F32::broadcast(rows.floor + r);
+        std::uint64_t mask = 0;
+#pragma GCC unroll 16
+        for (int v = 0; v < vectors; ++v) {
+            const int c = v * F32::width, at = r * cols_of_tile + c;
             F32 score = F32::zero();
             if constexpr (codes) {
-                score = mul(
-                    mul(F32::from_int32(static_cast<const std::int32_t*>(scores) + at), col_scale),
-                    F32::broadcast(rows.scale + r));
+                const F32 sum = F32::from_int32(static_cast<const std::int32_t*>(scores) + at);
+                score = mul(mul(sum, col_scale[v]), row_scale);
             } else {
                 score = F32::load(static_cast<const float*>(scores) + at);
             }
             if constexpr (farthest) score = sub(F32::zero(), score);
-            const F32 upper = sub(sub(score, F32::broadcast(rows.bias + r)), col_bias);
-            std::uint64_t for_row = at_least(upper, F32::broadcast(rows.floor + r));
-            std::uint64_t for_col = at_least(upper, col_floor);
+            const F32 upper = sub(sub(score, row_bias), col_bias[v]);
+            std::uint64_t bits = 0;
             if constexpr (banded) {
                 const F32 lower =
                     sub(sub(upper, F32::broadcast(rows.width + r)), F32::load(cols.width + c));
-                for_row &= at_most(lower, F32::broadcast(rows.ceiling + r));
-                for_col &= at_most(lower, F32::load(cols.ceiling + c));
+                bits =
+                    (at_least(upper, row_floor) &
+                     at_most(lower, F32::broadcast(rows.ceiling + r))) |
+                    (at_least(upper, col_floor[v]) & at_most(lower, F32::load(cols.ceiling + c)));
+            } else {
+                bits = at_least(upper, min(row_floor, col_floor[v]));
             }
-            masks[r] |= (for_row | for_col) << c;
-            any |= for_row | for_col;
+            mask |= bits << c;
         }
+        masks[r] = mask;
+        any |= mask;
     }
     return any != 0;
 }
