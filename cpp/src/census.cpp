@@ -31,31 +31,9 @@ constexpr double block_bytes = 64.0 * 1024 * 1024, negative_bytes = 24.0;
 // errors of scores do not average out.
 constexpr std::int64_t few = 1000;
 constexpr double uneven = 16.0;
-// The part of an anchor's largest loss that the error of a distance may be.
-constexpr double tolerance = 0x1p-14;
-
-// Negatives of an anchor that lie within this distance are too near to be summed by their scores;
-// `farthest` is the largest distance at which a negative has a loss.
-double coarse_within(Metric metric, double score_error, double norm2, double largest_norm2,
-                     double farthest) {
-    const double product = std::sqrt(norm2) * std::sqrt(largest_norm2);
-    const double squares = norm2 + largest_norm2;
-    const auto coarse = [&](double error, double largest_loss) {
-        return error > tolerance * largest_loss ? farthest : -INFINITY;
-    };
-    switch (metric) {
-        case Metric::cosine:
-            return coarse(score_error, farthest);
-        case Metric::dot:
-            return coarse(score_error * product, farthest + product);
-        case Metric::sqeuclidean:
-            return coarse(score_error * squares, farthest);
-        case Metric::euclidean:
-            break;
-    }
-    // The root of a square with an error of e has, at a distance of d, an error of e / 2d.
-    return std::min(farthest, score_error * squares / (2.0 * tolerance * farthest));
-}
+// The part of an anchor's losses with a margin that their errors may make up, if all are alike:
+// those of different anchors are not. And of its largest loss, that of a single distance.
+constexpr double tolerance = 0x1p-12, tolerance_of_one = 0x1p-14;
 
 class Counter {
 public:
@@ -94,6 +72,33 @@ public:
     }
 
 private:
+    // How far a distance is off, usually, that comes from a score; its square, if it is euclidean.
+    double usual_error(double norm2) const {
+        const double error = join_.score_error();
+        if (metric_ == Metric::cosine) return error;
+        if (metric_ == Metric::dot) return error * std::sqrt(norm2) * std::sqrt(largest_norm2_);
+        return error * (norm2 + largest_norm2_);
+    }
+
+    // Of the distances of some negatives, if the errors of all are alike.
+    double error_of(double norm2, const Counts::Total& negatives) const {
+        const auto count = static_cast<double>(negatives.count);
+        if (metric_ != Metric::euclidean) return count * usual_error(norm2);
+        return count * error_of_root(norm2, negatives.sum / count);
+    }
+
+    // Negatives of an anchor that lie within this distance are too near to be summed by their
+    // scores; `farthest` is the largest distance at which a negative has a loss.
+    double coarse_within(double norm2, double farthest) const {
+        if (few_) return farthest;
+        if (metric_ != Metric::euclidean) return -INFINITY;
+        return std::min(farthest, error_of_root(norm2, tolerance_of_one * farthest));
+    }
+    // Of the root of a square of this error, at this distance; or the distance of that error.
+    double error_of_root(double norm2, double distance) const {
+        return usual_error(norm2) / (2.0 * distance);
+    }
+
     // The distances of the positives, ascending; for every margin their reaches; then, once, the
     // distance within which scores are too coarse.
     void reaches(double norm2, std::span<const Candidate> positives,
@@ -103,16 +108,14 @@ private:
         distances.reserve(count * (margins_.size() + 1) + 1);
         for (const Candidate& positive : positives) distances.push_back(positive.distance);
         std::sort(distances.begin(), distances.end());
-        const double farthest =
-            distances.back() + *std::max_element(margins_.begin(), margins_.end());
+        double coarse = -INFINITY;
         for (const double margin : margins_) {
+            coarse = std::max(coarse, coarse_within(norm2, distances[count - 1] + margin));
             for (std::size_t i = 0; i < count; ++i) {
                 distances.push_back(reach(distances[i], margin));
             }
         }
-        distances.push_back(
-            few_ ? farthest
-                 : coarse_within(metric_, join_.score_error(), norm2, largest_norm2_, farthest));
+        distances.push_back(coarse);
     }
 
     void take(std::size_t anchor, const AnchorCounts& own) {
@@ -126,17 +129,21 @@ private:
             slot = thresholds.slot_from(slot, own.reaches[i]);
             census_.hard[anchor] += own.counts.within_slot(slot).count;
         }
+        bool coarse = own.counts.within(own.reaches.back()).count > 0;
         for (std::size_t m = 0; m < margins_.size(); ++m) {
+            double doubt = 0.0;
             slot = 0;
             for (std::size_t i = 0; i < count; ++i) {
                 slot = thresholds.slot_from(slot, own.reaches[(m + 1) * count + i]);
                 const Counts::Total& total = own.counts.within_slot(slot);
                 with_loss[m] += total.count;
                 add_loss(anchor, m, own.reaches[i], total.count, total.sum);
+                if (total.count > 0) doubt += error_of(own.norm2, total);
             }
+            coarse = coarse || doubt > tolerance * census_.loss[anchor * margins_.size() + m];
         }
         rows_[anchor] = own.row;
-        coarse_[anchor] = own.counts.within(own.reaches.back()).count > 0;
+        coarse_[anchor] = coarse;
     }
 
     // Of a positive and the `count` negatives within its reach, whose distances sum to `sum`; both
@@ -255,7 +262,8 @@ void count_by_anchor(Join& join, std::int64_t each, const Reaches& reaches,
                 const auto place =
                     std::lower_bound(block.begin(), block.end(), row) - block.begin();
                 const auto own = std::move(of(p));
-                take(before + place, {row, own->positives, own->distances, counts});
+                take(before + place,
+                     {row, part.rows().norm2(p), own->positives, own->distances, counts});
             },
             [&](const Interval& rows, int worker) {
                 for (std::int64_t p = rows.begin; p < rows.end; ++p) {

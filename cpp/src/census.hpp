@@ -20,6 +20,7 @@ using Reaches = std::function<void(double norm2, std::span<const Candidate> posi
 // the counts within each.
 struct AnchorCounts {
     std::int64_t row;  // of the caller's matrix
+    double norm2;
     std::span<const Candidate> positives;
     std::span<const double> reaches;
     const Counts& counts;

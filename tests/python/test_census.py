@@ -164,6 +164,19 @@ def test_far_from_the_origin_and_near_duplicates_keep_their_digits():
                      reference.census(x, labels, **options))  # fmt: skip
 
 
+@pytest.mark.parametrize("metric", METRICS)
+def test_small_losses_are_as_good_beside_large_ones(metric):
+    """Of classes that share a place, the losses without a margin are tiny, those with one are not."""
+    rng = np.random.default_rng(0)
+    place = rng.integers(0, 50, 1500)
+    x = (rng.normal(size=(50, 32))[place] + 0.002 * rng.normal(size=(1500, 32))).astype(np.float32)
+    labels = 2 * place + rng.integers(0, 2, 1500)
+    truth = reference.census(x, labels, metric=metric, margins=[0.0, 1.0])
+    assert_equal(tripletmine.census(x, labels, metric=metric, margins=[0.0, 1.0]), truth)
+    alone = tripletmine.census(x, labels, metric=metric, margins=[0.0])
+    assert alone.mean_loss[0] == pytest.approx(truth.mean_loss[0], rel=1e-6)
+
+
 def test_counts_have_no_largest_value():
     values = np.array([[2**62, 2**62 - 1], [2**62 + 5, 3], [2**62, 2**40], [7, 1]])
     sums = _census._exact_sums(values, np.array([0, 3]))
