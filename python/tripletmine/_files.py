@@ -159,6 +159,8 @@ def _read(
     fill: Callable[[Iterator[Any], int, str], Any],
 ) -> Any:
     _check_extension(path, INPUTS)
+    if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe can be read but once
+        raise ValueError(f"{path}: not a regular file, expected one that can be read in any order")
     with path.open("rb") as stream:  # a missing file ends here, with the same words for each kind
         start = stream.read(len(_NPY_MAGIC))
     if path.suffix == ".npy":

@@ -28,7 +28,7 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
 
     A header of empty strings is left out.
     """
-    if sys.stdout.isatty() and find_spec("rich"):
+    if sys.stdout is not None and sys.stdout.isatty() and find_spec("rich"):
         _print_rich(title, header, rows)
     else:
         print(title, *plain_table(header, rows), sep="\n  ")

@@ -166,7 +166,7 @@ def test_far_from_the_origin_and_near_duplicates_keep_their_digits():
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_small_losses_are_as_good_beside_large_ones(metric):
-    """Of classes that share a place, the losses without a margin are tiny, those with one are not."""
+    """Where classes share a place, the losses at margin 0 are tiny."""
     rng = np.random.default_rng(0)
     place = rng.integers(0, 50, 1500)
     x = (rng.normal(size=(50, 32))[place] + 0.002 * rng.normal(size=(1500, 32))).astype(np.float32)

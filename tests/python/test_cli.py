@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -310,6 +311,54 @@ def test_output_is_checked_before_any_work(data, monkeypatch, capsys):
     monkeypatch.setattr(_files, "read_embeddings", lambda *_: pytest.fail("read"))
     assert cli.main(["mine", "x.npy", "y.npy", "-o", "no/out.npz"]) == 1
     assert "no/out.npz: cannot be written" in capsys.readouterr().err
+
+
+WRITING = {
+    "mine": ("mine", "x.npy", "y.npy", "-o", "\u00f6ut.npz"),
+    "negatives": ("negatives", "x.npy", "x.npy", "-o", "\u00f6ut.npz"),
+    "sample": ("sample", "x.npy", "y.npy", "-n", "9", "-o", "\u00f6ut.npz"),
+    "census": ("census", "x.npy", "y.npy", "--margins", "0.1", "-o", "\u00f6ut.csv"),
+}
+
+
+@pytest.mark.parametrize("command", WRITING)
+@pytest.mark.parametrize("stdout", ["full", "pipe", "ascii", "closed"])
+def test_what_is_written_stays_written_where_nothing_can_be_printed(data, command, stdout):
+    shell = {
+        "full": '"$@" > /dev/full',
+        "pipe": 'sleep 0 | "$@" > >(exec true)',
+        "ascii": 'PYTHONIOENCODING=ascii "$@"',
+        "closed": '"$@" >&-',
+    }[stdout]
+    done = subprocess.run(
+        ["bash", "-c", shell, "bash", *RUN, *WRITING[command]],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (data / WRITING[command][-1]).stat().st_size > 0
+
+
+@pytest.mark.parametrize(("stdout", "code"), [("/dev/full", 1), (os.devnull, 0)])
+def test_numbers_that_can_only_be_printed_are_not_lost_silently(data, stdout, code):
+    with Path(stdout).open("w") as lost:
+        done = subprocess.run(
+            [*RUN, "census", "x.npy", "y.npy", "--margins", "0.1"],
+            stdout=lost,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=120,
+        )
+    assert done.returncode == code
+    assert done.stderr.count("\n") == code
+
+
+def test_a_pipe_is_no_input(data):
+    os.mkfifo("pipe.npy")
+    done = run("mine", "pipe.npy", "y.npy", "-o", "out.npz")
+    assert done.returncode == 1
+    assert done.stderr.startswith("tripletmine: error: pipe.npy: not a regular file")
 
 
 @pytest.mark.parametrize("suffix", ["npz", "parquet"])

@@ -5,7 +5,8 @@ each adds its parser, whose options, choices and defaults are those of the Pytho
 the ``tripletmine`` script and by ``python -m tripletmine``.
 
 Exit codes: 0 success, 1 an error while working (one line on standard error), 2 wrong usage,
-130 interrupted by Ctrl-C. After anything but 0 the output file is as it was before.
+130 interrupted by Ctrl-C. After anything but 0 the output file is as it was before; what is printed
+beside an output file, when it is written, may be lost.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Sequence
 
 import tripletmine
 from tripletmine.cli import _census, _demo, _info, _mine, _negatives, _sample
+from tripletmine.cli._shared import flush, leave_stdout
 
 _COMMANDS = (_mine, _negatives, _census, _sample, _info, _demo)
 
@@ -25,10 +27,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = _parser().parse_args(argv)
         arguments.run(arguments)
+        flush()
     except KeyboardInterrupt:
         print("tripletmine: interrupted, nothing written", file=sys.stderr)
         return 130
     except (ValueError, TypeError, OSError, ImportError, MemoryError) as error:
+        if isinstance(error, BrokenPipeError):
+            leave_stdout()
         print(f"tripletmine: error: {_one_line(error)}", file=sys.stderr)
         return 1
     return 0

@@ -6,6 +6,7 @@ import argparse
 import csv
 import dataclasses
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import tripletmine
@@ -15,6 +16,7 @@ from tripletmine.cli._shared import (
     Commands,
     add_sources,
     defaults,
+    last_words,
     option_adder,
     progress,
     read_sources,
@@ -70,13 +72,17 @@ def _run(arguments: argparse.Namespace) -> None:
     with progress() as shown:
         census = tripletmine.census(**options, progress=shown)
     asked = _first(census, len(margins))
-    print_report(census.report, "counted")
-    print_table("triplets", *asked.table())
     if arguments.output is not None:
         _write(asked, arguments.output)
     if arguments.plot is not None:
         _plot.draw(census, margins, arguments.metric, arguments.plot)
-        print(f"{arguments.plot}: share of each kind, and mean loss, for margins from 0 on")
+    with nullcontext() if arguments.output is None else last_words():
+        print_report(census.report, "counted")
+        print_table("triplets", *asked.table())
+        if arguments.output is not None:
+            print(f"{len(asked.records()):,} rows written to {arguments.output}")
+        if arguments.plot is not None:
+            print(f"{arguments.plot}: share of each kind, and mean loss, for margins from 0 on")
 
 
 def _first(census: tripletmine.Census, count: int) -> tripletmine.Census:
@@ -100,4 +106,3 @@ def _write(census: tripletmine.Census, output: Path) -> None:
             writer = csv.DictWriter(file, names, lineterminator="\n")
             writer.writeheader()
             writer.writerows(records)
-    print(f"{len(records):,} rows written to {output}")

@@ -14,6 +14,7 @@ from tripletmine.cli._shared import (
     Commands,
     add_sources,
     defaults,
+    last_words,
     option_adder,
     progress,
     read_sources,
@@ -46,8 +47,9 @@ def _run(arguments: argparse.Namespace) -> None:
     options = {name: given[name] for name in _DEFAULTS if name in given}
     read_sources(arguments, options)
     report = _write(arguments.output, options)
-    print_report(report)
-    print(f"{report.triplets:,} triplets written to {arguments.output}")
+    with last_words():
+        print_report(report)
+        print(f"{report.triplets:,} triplets written to {arguments.output}")
 
 
 def _write(output: Path, options: dict[str, Any]) -> MiningReport:

@@ -9,7 +9,13 @@ import tripletmine
 from tripletmine import _files, _options
 from tripletmine._negatives import OUTPUT_FORMATS
 from tripletmine._summary import print_report
-from tripletmine.cli._shared import Commands, defaults, option_adder, progress
+from tripletmine.cli._shared import (
+    Commands,
+    defaults,
+    last_words,
+    option_adder,
+    progress,
+)
 
 _DEFAULTS = defaults(tripletmine.mine_negatives)
 
@@ -40,13 +46,14 @@ def _run(arguments: argparse.Namespace) -> None:
             options[name] = _files.read_lists(options[name], given[f"{name}_column"])
     with progress() as shown:
         negatives = tripletmine.mine_negatives(**options, progress=shown)
-    print_report(negatives.report)
     if arguments.output.suffix == ".parquet":
         negatives.to_parquet(arguments.output, arguments.output_format)
     else:
         negatives.save(arguments.output)
     found, count = negatives.report.negatives, len(negatives)
-    print(f"{found:,} negatives of {count:,} queries written to {arguments.output}")
+    with last_words():
+        print_report(negatives.report)
+        print(f"{found:,} negatives of {count:,} queries written to {arguments.output}")
 
 
 def _add_files(negatives: argparse.ArgumentParser) -> None:

@@ -12,6 +12,7 @@ from tripletmine.cli._shared import (
     Commands,
     add_sources,
     defaults,
+    last_words,
     option_adder,
     progress,
     read_sources,
@@ -54,7 +55,8 @@ def _run(arguments: argparse.Namespace) -> None:
     read_sources(arguments, options)
     with progress() as shown:
         triplets = tripletmine.sample(**options, progress=shown)
-    print_report(triplets.report, "drawn")
     write = triplets.to_parquet if arguments.output.suffix == ".parquet" else triplets.save
     write(arguments.output)
-    print(f"{len(triplets):,} triplets written to {arguments.output}")
+    with last_words():
+        print_report(triplets.report, "drawn")
+        print(f"{len(triplets):,} triplets written to {arguments.output}")

@@ -1,13 +1,14 @@
-"""What several commands share: their input files, options with a call's defaults, progress."""
+"""What several commands share: input files, a call's own defaults, progress, last words."""
 
 from __future__ import annotations
 
 import argparse
 import inspect
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,30 @@ def read_sources(arguments: argparse.Namespace, options: dict[str, Any]) -> None
     for name, (read, column) in columns.items():
         if isinstance(options[name], Path):
             options[name] = read(options[name], column)
+
+
+@contextmanager
+def last_words() -> Iterator[None]:
+    """Tell of a result that is written: nothing is lost where standard output takes no more."""
+    try:
+        yield
+        flush()
+    except (OSError, ValueError):  # closed, full, or of another encoding
+        leave_stdout()
+
+
+def flush() -> None:
+    """Write out what was printed: errors come now, not when Python ends."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def leave_stdout() -> None:
+    """Let standard output lead nowhere: it failed, and would again when Python ends."""
+    with suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 @contextmanager
