@@ -222,6 +222,8 @@ def entries(name: str, value: Any, width: int, length: int) -> Int64s:
     """Return row indices, ``width`` an entry: from such rows, or from a tuple of columns."""
     if isinstance(value, tuple):
         columns = [_as_array(name, column) for column in value]
+        if not columns:
+            raise ValueError(f"{name}: found an empty tuple, expected {width} arrays")
         if len({column.shape for column in columns}) > 1 or columns[0].ndim != 1:
             shapes = ", ".join(str(column.shape) for column in columns)
             raise ValueError(f"{name}: found arrays of shapes {shapes}, expected one length")

@@ -282,7 +282,7 @@ def _fill_rows(batches: Iterator[Any], n: int, where: str) -> NDArray[Any]:
                 f"{where}: row {done + bad} has {lengths[bad]} numbers, expected {width} like row 0"
             )
         _refuse_null(flat, done, width, where)
-        rows[done : done + len(batch)] = flat.to_numpy().reshape(-1, width)
+        rows[done : done + len(batch)] = flat.to_numpy().reshape(len(batch), width)
         done += len(batch)
     return np.empty((0, 0), np.float32) if rows is None else rows
 

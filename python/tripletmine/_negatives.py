@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
-from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +21,7 @@ from tripletmine import _core, _memory, _options
 from tripletmine._arguments import NegativesArguments, negatives_arguments
 from tripletmine._files import import_pyarrow, replacing
 from tripletmine._options import Metric, PositiveScore, RankAmong, Sampling
-from tripletmine._results import METADATA_KEY
+from tripletmine._results import METADATA_KEY, UNREADABLE
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -275,7 +274,7 @@ class Negatives:
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in _ARRAYS}
                 report = NegativesReport(**json.loads(str(file["report"])))
-        except (BadZipFile, EOFError, KeyError, TypeError, ValueError) as error:
+        except UNREADABLE as error:
             raise ValueError(
                 f"{path}: not saved negatives, expected the .npz that save writes ({error})"
             ) from error
@@ -293,15 +292,27 @@ class Negatives:
         rows, scores = self.to_ntuples()
         count = self.indices.shape[1]
         names = ("query", "positive", *(f"negative_{i}" for i in range(1, count + 1)))
-        return {**dict(zip(names, rows.T, strict=True)), "scores": list(scores)}
+        lists = _typed_lists(list(scores), "float64")
+        return {**dict(zip(names, rows.T, strict=True)), "scores": lists}
 
     def _labeled_pair_columns(self) -> dict[str, Any]:
         rows, scores = self.to_labeled_pairs()
         return {**dict(zip(("query", "document", "label"), rows.T, strict=True)), "score": scores}
 
     def _labeled_list_columns(self) -> dict[str, Any]:
-        names = ("query", "documents", "labels", "scores")
-        return dict(zip(names, self.to_labeled_lists(), strict=True))
+        query, documents, labels, scores = self.to_labeled_lists()
+        return {
+            "query": query,
+            "documents": _typed_lists(documents, "int64"),
+            "labels": _typed_lists(labels, "int64"),
+            "scores": _typed_lists(scores, "float64"),
+        }
+
+
+def _typed_lists(lists: Sequence[npt.NDArray[Any]], of: str) -> pa.Array:
+    """Return lists as a column, whose type does not depend on whether there are any."""
+    pyarrow = import_pyarrow()
+    return pyarrow.array(lists, type=pyarrow.list_(getattr(pyarrow, of)()))
 
 
 _ARRAYS = ("indices", "scores", "positive_indptr", "positive_indices", "positive_scores")

@@ -64,7 +64,7 @@ def integer(name: str, value: Any, low: int, high: int = LARGEST_COUNT) -> int:
             f"{name}: found {value!r} ({type(value).__name__}), expected an integer"
         ) from None
     if not low <= number <= high:
-        top = f"at most {high}" if high < LARGEST_COUNT else "not absurdly large"
+        top = "not absurdly large" if high == LARGEST_COUNT else f"at most {high}"
         raise ValueError(f"{name}: found {number}, expected an integer of at least {low}, {top}")
     return number
 
@@ -78,6 +78,10 @@ def real(name: str, value: Any) -> float:
     except (TypeError, ValueError):
         raise TypeError(
             f"{name}: found {value!r} ({type(value).__name__}), expected a number"
+        ) from None
+    except OverflowError:
+        raise ValueError(
+            f"{name}: found an integer beyond float64, expected a number within it"
         ) from None
     if math.isnan(number):
         raise ValueError(f"{name}: found NaN, expected a number")

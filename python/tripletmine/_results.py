@@ -30,6 +30,8 @@ Float64s = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 METADATA_KEY = b"tripletmine"
+# What NumPy's, json's and zipfile's readers raise for bytes that are not theirs.
+UNREADABLE = (BadZipFile, EOFError, KeyError, NotImplementedError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,7 @@ class Triplets:
             with np.load(path, allow_pickle=False) as arrays:
                 columns = {name: arrays[name] for name in _COLUMNS}
                 report = MiningReport(**json.loads(str(arrays["report"])))
-        except (BadZipFile, EOFError, KeyError, TypeError, ValueError) as error:
+        except UNREADABLE as error:
             raise ValueError(
                 f"{path}: not saved triplets, expected the .npz that save writes ({error})"
             ) from error

@@ -16,6 +16,7 @@ from tripletmine._arguments import (
     sample_arguments,
 )
 from tripletmine._census import Census, census
+from tripletmine._mine import TRIPLET_BYTES
 from tripletmine._options import Metric, SampleType, Weights
 from tripletmine._results import Float64s, Int64s, MiningReport, Triplets
 
@@ -125,6 +126,12 @@ def sample(
         n_threads=n_threads,
         progress=progress,
     )
+    needed = arguments.draws * TRIPLET_BYTES
+    if needed > _memory.SMALL and needed > (free := _memory.available()):
+        raise ValueError(
+            f"n: found {arguments.draws}, for which the draws need {needed} bytes, expected what "
+            f"fits in the free memory ({free} bytes)"
+        )
     among = arguments.among
     rows = len(among.embeddings) + (0 if among.ref_emb is None else among.n_candidates)
     arrays, report = _core.sample(

@@ -107,13 +107,18 @@ class TripletSequence(keras.utils.PyDataset):
     ) -> None:
         super().__init__()
         check_mine_options(options)
+        if len(x) != np.size(labels):
+            raise ValueError(
+                f"labels: found {np.size(labels)} entries, expected {len(x)}, one for each sample"
+            )
         self.x = x
         self.labels = labels
         self.batch_size = _options.integer("batch_size", batch_size, 1)
         self.options = options
         self.triplets: Triplets
         self._order: npt.NDArray[np.intp]
-        self._random = np.random.default_rng(options.get("seed", 0))
+        seed = _options.integer("seed", options.get("seed", 0), 0, 2**64 - 1)
+        self._random = np.random.default_rng(seed)
         self.remine(embeddings)
 
     def remine(self, embeddings: npt.ArrayLike) -> None:

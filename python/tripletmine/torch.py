@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 from torch.utils.data import Dataset
 
 import tripletmine
-from tripletmine import _losses, _options
+from tripletmine import _arrays, _losses, _options
 from tripletmine._arguments import check_mine_options
 from tripletmine._losses import TripletsLike
 from tripletmine._options import Metric, Reduction
@@ -125,11 +125,11 @@ class TripletLoss(nn.Module):
         if isinstance(triplets, Triplets):
             triplets = triplets.as_array()
         columns = (
-            np.stack([np.asarray(_on_cpu(column)) for column in triplets], axis=1)
-            if isinstance(triplets, tuple)
-            else np.asarray(_on_cpu(triplets))
+            tuple(map(_on_cpu, triplets)) if isinstance(triplets, tuple) else _on_cpu(triplets)
         )
-        loss: Tensor = _TripletLoss.apply(embeddings, columns, self)  # type: ignore[no-untyped-call]
+        # A copy: what becomes of the caller's tensor before the backward pass must not matter.
+        indices = _arrays.entries("triplets", columns, 3, len(embeddings)).copy()
+        loss: Tensor = _TripletLoss.apply(embeddings, indices, self)  # type: ignore[no-untyped-call]
         return loss
 
     def options(self) -> dict[str, Any]:
@@ -221,6 +221,11 @@ class TripletDataset(Dataset[tuple[Any, Any, Any]]):
 
     def remine(self, embeddings: Tensor | np.typing.ArrayLike) -> None:
         """Replace the triplets by those mined from one embedding for each sample of the base."""
+        samples = len(self.base) if hasattr(self.base, "__len__") else len(self.labels)
+        if samples != len(self.labels):
+            raise ValueError(
+                f"labels: found {len(self.labels)} entries, expected {samples}, one for each sample"
+            )
         self.triplets = tripletmine.mine(_on_cpu(embeddings), _on_cpu(self.labels), **self.options)
         self._round += 1
         self._latest_round[0] = self._round

@@ -77,6 +77,7 @@ WRONG = {
     "nan margin": ([X, Y], {"margin": NAN}, ValueError, r"margin: found NaN"),
     "inf margin": ([X, Y], {"margin": np.inf}, ValueError, r"margin: found inf"),
     "margin kind": ([X, Y], {"margin": "0.1"}, TypeError, r"margin: found '0.1' \(str\)"),
+    "margin beyond": ([X, Y], {"margin": 10**400}, ValueError, r"margin: found an integer beyond float64"),
     "margin list": ([X, Y], {"margin": [0.1, 0.2]}, TypeError, r"margin: found \[0.1, 0.2\]"),
     "no negatives": ([X, Y], {"num_negatives": 0}, ValueError, r"num_negatives: found 0, .*least 1"),
     "absurd number": ([X, Y], {"num_negatives": 2**70}, ValueError, r"num_negatives: .*absurdly"),
@@ -102,7 +103,7 @@ WRONG = {
     "anchors floats": ([X, Y], {"anchors": [0.0]}, TypeError, r"anchors: .*float64"),
     "max_triplets": ([X, Y], {"max_triplets": -5}, ValueError, r"max_triplets: found -5"),
     "seed": ([X, Y], {"seed": -1}, ValueError, r"seed: found -1"),
-    "large seed": ([X, Y], {"seed": 2**64}, ValueError, r"seed: found 18446744073709551616"),
+    "large seed": ([X, Y], {"seed": 2**64}, ValueError, r"seed: found 18446744073709551616, .*at most 18446744073709551615"),
     "no threads": ([X, Y], {"n_threads": 0}, ValueError, r"n_threads: found 0, expected .*at least 1"),
     "threads": ([X, Y], {"n_threads": 10**6}, ValueError, r"n_threads: found 1000000"),
     "progress": ([X, Y], {"progress": True}, TypeError, r"progress: found True, expected a function"),
@@ -254,6 +255,8 @@ def test_results_that_cannot_fit_are_refused_with_the_bytes_needed(monkeypatch):
             x[:1_000_000], np.arange(1_000_000) % 2, pos_strategy="easy", neg_strategy="hard",
             num_negatives=5_000_000,
         )  # fmt: skip
+    with pytest.raises(ValueError, match=r"n: found 100000000000, .* need 4100000000000 bytes"):
+        tripletmine.sample(X, Y, 10**11)
     for mine in (tripletmine.mine, tripletmine.mine_blocks):
         with pytest.raises(ValueError, match=r"num_negatives: found 9000 .* takes 1440\d* bytes"):
             mine(x[:10_000], np.arange(10_000) % 2, pos_strategy="all", num_negatives=9000)
@@ -270,6 +273,7 @@ WRONG_LOSS = {
     "floats": ([X, [[0.0, 1.0, 2.0]]], {}, TypeError, "triplets: .*float64, expected row indices"),
     "columns": ([X, ([0], [1, 2], [3])], {}, ValueError, r"triplets: .*shapes \(1,\), \(2,\), \(1,\)"),
     "two columns": ([X, ([0], [1])], {}, ValueError, r"triplets: .*shape \(1, 2\), expected 3"),
+    "no columns": ([X, ()], {}, ValueError, "triplets: found an empty tuple, expected 3 arrays"),
     "rows": ([X.astype(int), TRIPLET], {}, TypeError, "embeddings: .*int64"),
     "margin": ([X, TRIPLET], {"margin": -1}, ValueError, "margin: found -1.0, expected .* at least 0$"),
     "no margin": ([X, TRIPLET], {"margin": None}, TypeError, "margin: found None"),

@@ -145,6 +145,8 @@ def test_wrong_options_are_refused_at_once():
         (lambda: TripletSequence(x, labels, x, neg_strateg="hard"), TypeError, "neg_strateg: unkn"),
         (lambda: TripletSequence(x, labels, x, batch_size=0), ValueError, "batch_size: found 0"),
         (lambda: TripletSequence(x, labels[:3], x), ValueError, "labels: found 3 entries"),
+        (lambda: TripletSequence(x, labels[:3], x[:3]), ValueError, "labels: .* expected 30, one"),
+        (lambda: TripletSequence(x, labels, x, seed=-1), ValueError, "seed: found -1"),
         (lambda: TripletSequence(x, labels * 0, x), ValueError, "embeddings: found no triplets"),
         (lambda: MineAgain(None, None, every=0), ValueError, "every: found 0"),
     ]:

@@ -318,5 +318,6 @@ class TestNegatives:
         assert empty.to_labeled_pairs()[0].tolist() == [[0, 0, 1]]
         assert empty.to_labeled_lists()[0].shape == (0,)
         pytest.importorskip("pyarrow")
+        full = tripletmine.mine_negatives([[1.0]], [[1.0], [0.5], [2.0], [3.0]], [0])
         for output_format in tripletmine._negatives.OUTPUT_FORMATS:
-            empty.to_arrow(output_format)
+            assert empty.to_arrow(output_format).schema == full.to_arrow(output_format).schema

@@ -47,7 +47,11 @@ def test_loading_something_else(tmp_path):
         tripletmine.Triplets.load(tmp_path / "none.npz")
     (tmp_path / "text.npz").write_text("not an archive")
     np.savez(tmp_path / "other.npz", anchors=np.arange(3))
-    for name in ("text.npz", "other.npz"):
+    np.savez(tmp_path / "damaged.npz", anchors=np.arange(3))
+    damaged = bytearray((tmp_path / "damaged.npz").read_bytes())
+    damaged[damaged.rfind(b"PK\x01\x02") + 10] = 99  # no method of compression
+    (tmp_path / "damaged.npz").write_bytes(damaged)
+    for name in ("text.npz", "other.npz", "damaged.npz"):
         with pytest.raises(ValueError, match=f"{name}: not saved triplets"):
             tripletmine.Triplets.load(tmp_path / name)
 

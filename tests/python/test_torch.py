@@ -112,6 +112,21 @@ def test_loss_scales_with_the_incoming_gradient():
     torch.testing.assert_close(gradients[1], -3.0 * gradients[0])
 
 
+def test_the_gradient_is_that_of_the_triplets_given():
+    """Whatever becomes of their tensor before the backward pass."""
+    triplets = torch.from_numpy(RNG.integers(0, 60, size=(50, 3)))
+    gradients = []
+    for change in (False, True):
+        x = X.to(torch.float64, copy=True).requires_grad_()
+        given = triplets.clone()
+        loss = TripletLoss()(x, given)
+        if change:
+            given.zero_()
+        loss.backward()
+        gradients.append(x.grad)
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=0.0, atol=0.0)
+
+
 def test_loss_of_no_triplets():
     x = X.clone().requires_grad_()
     loss = TripletLoss()(x, torch.empty((0, 3), dtype=torch.int64))
@@ -190,6 +205,12 @@ def test_workers_that_outlive_a_mining_do_not_serve_old_triplets(method):
     triplets.remine(X.flip(1) ** 2)
     with pytest.raises(RuntimeError, match="without persistent_workers"):
         served(loader)
+
+
+def test_dataset_refuses_labels_of_another_length():
+    dataset = TripletDataset(list("abcdef"), [0, 0, 1, 1], neg_strategy="hard")
+    with pytest.raises(ValueError, match="labels: found 4 entries, expected 6, one for each sam"):
+        dataset.remine(X[:4])
 
 
 def test_dataset_can_be_pickled_and_copied():
