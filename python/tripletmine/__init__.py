@@ -11,7 +11,8 @@ The way of the data::
 negatives for known positives, ``sample`` triplets at random; ``census`` counts them. ``nearest``
 and ``pairwise_distances`` are the building blocks, and ``reference`` answers the same calls in
 plain NumPy: it is the definition that the core is tested against. Every answer equals the float64
-definition in ``docs/semantics.md``, for any number of threads and any instruction set.
+definition in ``docs/semantics.md`` (sums of losses to 1e-6), for any number of threads and any
+instruction set.
 """
 
 from importlib.metadata import version as _version

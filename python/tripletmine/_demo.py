@@ -1,8 +1,8 @@
 """``tripletmine demo``: the hardest triplets of scikit-learn's handwritten digits, as a picture.
 
-Why: hard triplets are best understood by looking at some. Called by ``cli.py``. scikit-learn and
-matplotlib are imported only here; matplotlib's figure is used directly, so that no global backend
-is touched.
+Why: hard triplets are best understood by looking at some. Called by ``cli``. scikit-learn and
+matplotlib are imported when it runs; matplotlib's figure is used directly, so that no global
+backend is touched.
 """
 
 from __future__ import annotations

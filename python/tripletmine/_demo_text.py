@@ -5,7 +5,8 @@ Why: to see what mined triplets are worth. The functions of NumPy, SciPy and sci
 TF-IDF vectors, a truncated SVD shortens them, and a linear map is trained with the triplet loss, on
 triplets drawn at random or mined anew each epoch; held-out functions say what was learned.
 
-Called by ``cli`` and by ``examples/``. scikit-learn, SciPy and matplotlib are imported only here.
+Called by ``cli`` and by ``examples/``. scikit-learn, SciPy and matplotlib are imported when
+it runs.
 """
 
 from __future__ import annotations

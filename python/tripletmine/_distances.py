@@ -88,8 +88,8 @@ def pairwise_distances(
 ) -> npt.NDArray[np.float32]:
     """Compute the distance of every row of ``x`` to every row of ``y``.
 
-    Each entry is the canonical float64 distance rounded once to float32, so that equal rows have
-    exactly 0 and near-duplicates keep their digits.
+    Each entry is the canonical float64 distance rounded once to float32, so that near-duplicates
+    keep their digits, and equal rows have exactly 0 (but for ``"dot"``).
 
     Parameters
     ----------

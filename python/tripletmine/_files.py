@@ -1,7 +1,7 @@
 """Files in and out: embeddings and label columns read, outputs written whole or not at all.
 
 Why: a damaged input must end as one line that names the file, and an interrupted run must leave
-nothing half-written. Called by ``cli.py`` and ``_demo.py`` (reading, checking) and by
+nothing half-written. Called by ``cli`` and ``_demo.py`` (reading, checking) and by
 ``_results.py`` (writing). pyarrow is imported only when a Parquet file is met.
 """
 

@@ -1,4 +1,4 @@
-"""How much memory is free. Called by ``_mine`` and ``_distances`` before large allocations."""
+"""How much memory is free. Called before large allocations."""
 
 from __future__ import annotations
 

@@ -89,7 +89,8 @@ def mine(
     seed : int
         For the random strategies: what is drawn depends on it, the anchor and the labels alone.
     n_threads : int, optional
-        By default what OpenMP would use now (``OMP_NUM_THREADS``, threadpoolctl).
+        By default one for a small call, else what OpenMP would use now (``OMP_NUM_THREADS``,
+        threadpoolctl).
     progress : callable, optional
         Called about 20 times a second as ``progress(done, total)``, in pairs of rows. What it
         raises stops the call.

@@ -5,7 +5,7 @@
 //   Counts       how many candidates lie in every slot, and the sum of their distances
 //
 // For most candidates the bounds of the score lie between two neighbouring thresholds and name the
-// slot without a float64 distance; and for most of those a *bucket* does, one of some hundred equal
+// slot without a float64 distance; and for most of those a *bucket* does, one of 512 equal
 // parts of the range of scores, so that a candidate costs a few instructions and no search. A row
 // is asked by one thread only, from beginning to end.
 #pragma once
