@@ -31,9 +31,10 @@ constexpr double block_bytes = 64.0 * 1024 * 1024, negative_bytes = 24.0;
 // errors of scores do not average out.
 constexpr std::int64_t few = 1000;
 constexpr double uneven = 16.0;
-// The part of an anchor's losses with a margin that their errors may make up, if all are alike:
-// those of different anchors are not. And of its largest loss, that of a single distance.
-constexpr double tolerance = 0x1p-12, tolerance_of_one = 0x1p-14;
+// The part of an anchor's losses with a margin that their errors may make up, if these are as large
+// as they usually are at most (on average they are some forty times smaller, and over all anchors
+// they average out). And the part of its largest loss that the error of a single distance may be.
+constexpr double tolerance = 0x1p-11, tolerance_of_one = 0x1p-14;
 
 class Counter {
 public:
@@ -80,11 +81,10 @@ private:
         return error * (norm2 + largest_norm2_);
     }
 
-    // Of the distances of some negatives, if the errors of all are alike.
-    double error_of(double norm2, const Counts::Total& negatives) const {
-        const auto count = static_cast<double>(negatives.count);
-        if (metric_ != Metric::euclidean) return count * usual_error(norm2);
-        return count * error_of_root(norm2, negatives.sum / count);
+    // Of the distances of some negatives, each.
+    double error_of_each(double norm2, const Counts::Total& negatives) const {
+        if (metric_ != Metric::euclidean) return usual_error(norm2);
+        return error_of_root(norm2, negatives.sum / static_cast<double>(negatives.count));
     }
 
     // Negatives of an anchor that lie within this distance are too near to be summed by their
@@ -131,15 +131,21 @@ private:
         }
         bool coarse = own.counts.within(own.reaches.back()).count > 0;
         for (std::size_t m = 0; m < margins_.size(); ++m) {
-            double doubt = 0.0;
+            double alike = 0.0, variance = 0.0;
             slot = 0;
             for (std::size_t i = 0; i < count; ++i) {
                 slot = thresholds.slot_from(slot, own.reaches[(m + 1) * count + i]);
                 const Counts::Total& total = own.counts.within_slot(slot);
                 with_loss[m] += total.count;
                 add_loss(anchor, m, own.reaches[i], total.count, total.sum);
-                if (total.count > 0) doubt += error_of(own.norm2, total);
+                if (total.count == 0) continue;
+                const double error = error_of_each(own.norm2, total);
+                alike += error * static_cast<double>(total.count);
+                variance += error * error * static_cast<double>(total.count);
             }
+            // A row that is scaled by its norm, or multiplied as it is, has its rounding in all its
+            // scores; what is computed from differences is rounded anew for each.
+            const double doubt = from_differences(metric_) ? std::sqrt(variance) : alike;
             coarse = coarse || doubt > tolerance * census_.loss[anchor * margins_.size() + m];
         }
         rows_[anchor] = own.row;

@@ -159,7 +159,8 @@ def census(
     Returns
     -------
     Census
-        The counts are exact; the mean losses are good to about 1e-6 of their value.
+        The counts are exact; the mean losses of a thousand anchors or more are
+        good to about 1e-6 of their value, those of single anchors to about 1e-4.
 
     Raises
     ------

@@ -313,6 +313,9 @@ def test_output_is_checked_before_any_work(data, monkeypatch, capsys):
     assert "no/out.npz: cannot be written" in capsys.readouterr().err
 
 
+# As most shells have it: what is printed is written out in the end.
+BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+
 WRITING = {
     "mine": ("mine", "x.npy", "y.npy", "-o", "\u00f6ut.npz"),
     "negatives": ("negatives", "x.npy", "x.npy", "-o", "\u00f6ut.npz"),
@@ -322,16 +325,18 @@ WRITING = {
 
 
 @pytest.mark.parametrize("command", WRITING)
-@pytest.mark.parametrize("stdout", ["full", "pipe", "ascii", "closed"])
+@pytest.mark.parametrize("stdout", ["full", "pipe", "ascii", "closed", "none"])
 def test_what_is_written_stays_written_where_nothing_can_be_printed(data, command, stdout):
     shell = {
         "full": '"$@" > /dev/full',
         "pipe": 'sleep 0 | "$@" > >(exec true)',
         "ascii": 'PYTHONIOENCODING=ascii "$@"',
         "closed": '"$@" >&-',
+        "none": '"$@" >&- 2>&-',
     }[stdout]
     done = subprocess.run(
         ["bash", "-c", shell, "bash", *RUN, *WRITING[command]],
+        env=BUFFERED,
         capture_output=True,
         text=True,
         timeout=120,
@@ -345,6 +350,7 @@ def test_numbers_that_can_only_be_printed_are_not_lost_silently(data, stdout, co
     with Path(stdout).open("w") as lost:
         done = subprocess.run(
             [*RUN, "census", "x.npy", "y.npy", "--margins", "0.1"],
+            env=BUFFERED,
             stdout=lost,
             stderr=subprocess.PIPE,
             text=True,

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 import tripletmine
 from tripletmine.cli import _census, _demo, _info, _mine, _negatives, _sample
-from tripletmine.cli._shared import flush, leave_stdout
+from tripletmine.cli._shared import end_stdout, flush
 
 _COMMANDS = (_mine, _negatives, _census, _sample, _info, _demo)
 
@@ -32,10 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("tripletmine: interrupted, nothing written", file=sys.stderr)
         return 130
     except (ValueError, TypeError, OSError, ImportError, MemoryError) as error:
-        if isinstance(error, BrokenPipeError):
-            leave_stdout()
         print(f"tripletmine: error: {_one_line(error)}", file=sys.stderr)
         return 1
+    finally:
+        end_stdout()
     return 0
 
 

@@ -16,6 +16,7 @@ from tripletmine.cli._shared import (
     Commands,
     add_sources,
     defaults,
+    flush,
     last_words,
     option_adder,
     progress,
@@ -74,14 +75,15 @@ def _run(arguments: argparse.Namespace) -> None:
     asked = _first(census, len(margins))
     if arguments.output is not None:
         _write(asked, arguments.output)
-    if arguments.plot is not None:
-        _plot.draw(census, margins, arguments.metric, arguments.plot)
     with nullcontext() if arguments.output is None else last_words():
         print_report(census.report, "counted")
         print_table("triplets", *asked.table())
         if arguments.output is not None:
             print(f"{len(asked.records()):,} rows written to {arguments.output}")
-        if arguments.plot is not None:
+        flush()
+    if arguments.plot is not None:
+        _plot.draw(census, margins, arguments.metric, arguments.plot)
+        with last_words():
             print(f"{arguments.plot}: share of each kind, and mean loss, for margins from 0 on")
 
 

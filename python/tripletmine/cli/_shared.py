@@ -87,7 +87,7 @@ def last_words() -> Iterator[None]:
         yield
         flush()
     except (OSError, ValueError):  # closed, full, or of another encoding
-        leave_stdout()
+        end_stdout()
 
 
 def flush() -> None:
@@ -96,18 +96,21 @@ def flush() -> None:
         sys.stdout.flush()
 
 
-def leave_stdout() -> None:
-    """Let standard output lead nowhere: it failed, and would again when Python ends."""
-    with suppress(OSError, ValueError, AttributeError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+def end_stdout() -> None:
+    """Let standard output lead nowhere if it takes no more: Python would fail again at its end."""
+    try:
+        flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)
 
 
 @contextmanager
 def progress() -> Iterator[Progress | None]:
     """Yield a callback that draws a bar on standard error, or None where nobody would see it."""
-    if not (sys.stderr.isatty() and find_spec("rich")):
+    if sys.stderr is None or not (sys.stderr.isatty() and find_spec("rich")):
         yield None
         return
     from rich.console import Console
