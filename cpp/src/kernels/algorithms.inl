@@ -159,7 +159,6 @@ inline void score_code_rows(const char* rows, const char* cols, std::ptrdiff_t p
 
 [[maybe_unused]] int code_roundings(std::int64_t, std::int64_t) noexcept { return 0; }
 
-// A score as an upper bound, but for the biases: a sum of codes times both scales, or a float.
 template <int rows_of_tile, int cols_of_tile, bool codes, bool farthest, bool banded>
 bool compare_as(const void* scores, const TileSide& rows, const TileSide& cols,
                 std::uint64_t* masks) noexcept {
