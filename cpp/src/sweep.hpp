@@ -2,6 +2,7 @@
 // distance of the rest to a selector that all tasks share.
 //
 //   for each tile of a Walk
+//     reaches     might any pair be interesting to its row (or column)? mostly not
 //     compare     bounds against what rows (and columns) still find interesting → bit masks
 //     survivors   right relation? (where rows are projected: still there by closer scores?)
 //                 right group? → remembered, and their lower bounds raise the floors
@@ -93,6 +94,7 @@ private:
         // Of a strip's columns, and of a task's rows as of some strips ago: floors only rise.
         std::vector<float> col_floor, col_ceiling, row_floor, row_ceiling;
         std::int64_t first_row = 0, strips = 0;  // of the task
+        std::vector<TileReach> reach;            // of its tiles, with floors as those of the rows
         std::vector<PairOfRows> pairs;           // of a tile
         std::vector<float> uppers;               // of these
         std::vector<Undecided> undecided;
@@ -106,7 +108,7 @@ private:
 
     static constexpr std::size_t pairs_per_task = 1024;
     // How many columns a task's rows meet before their floors are looked at again.
-    static constexpr std::int64_t cols_per_look = 64;
+    static constexpr std::int64_t cols_per_look = 128;
 
     // A few pairs for each candidate of the answer, within some megabytes, and unless the rows are
     // few within half of what these take.
@@ -123,6 +125,7 @@ private:
     double doubts_of_tasks(std::int64_t begin, std::int64_t end);
     void run_tasks(std::int64_t begin, std::int64_t end);
     void run_task(const Walk::Task& task, int id);
+    void measure_tiles(Worker& worker, const Walk::Task& task) const;
     void begin_strip(Worker& worker, const Walk::Task& task, const Walk::Strip& strip) const;
     void look_at_rows(Worker& worker, const Walk::Task& task) const;
     void visit(Worker& worker, int id, const Walk::Strip& strip, const Walk::Tile& tile,
@@ -254,11 +257,24 @@ void Sweep<Selector>::run_task(const Walk::Task& task, int id) {
     if (!worker.distance) prepare(worker);
     worker.first_row = task.row_begin;
     worker.strips = 0;
+    measure_tiles(worker, task);
     walk_.run(
         task, id, worker.walk, [&](const Walk::Strip& strip) { begin_strip(worker, task, strip); },
         [&](const Walk::Strip& strip, const Walk::Tile& tile) {
             visit(worker, id, strip, tile, task.row_end);
         });
+}
+
+// Floors are looked at later.
+template <typename Selector>
+void Sweep<Selector>::measure_tiles(Worker& worker, const Walk::Task& task) const {
+    const std::int64_t step = pairing_.scorer().tile_rows;
+    worker.reach.clear();
+    for (std::int64_t row = task.row_begin; row < task.row_end; row += step) {
+        const std::int64_t count = std::min(step, task.row_end - row);
+        const TileSide side = pairing_.row_operand->side(Selector::sign, row, nullptr, nullptr);
+        worker.reach.push_back({side.scale, *std::min_element(side.bias, side.bias + count), 0.0f});
+    }
 }
 
 template <typename Selector>
@@ -284,6 +300,14 @@ void Sweep<Selector>::look_at_rows(Worker& worker, const Walk::Task& task) const
     for (std::int64_t r = 0; r < rows; ++r) {
         worker.row_floor[r] = floors_[task.row_begin + r].load(std::memory_order_relaxed);
     }
+    const std::int64_t step = pairing_.scorer().tile_rows;
+    for (std::int64_t begin = 0; begin < rows; begin += step) {
+        float least = std::numeric_limits<float>::infinity();
+        for (std::int64_t r = begin; r < std::min(rows, begin + step); ++r) {
+            least = std::min(least, worker.row_floor[r]);
+        }
+        worker.reach[begin / step].floor = least;
+    }
     if (!banded_) return;
     worker.row_ceiling.resize(padded);
     std::copy_n(ceilings_.begin() + task.row_begin, rows, worker.row_ceiling.begin());
@@ -297,15 +321,15 @@ void Sweep<Selector>::visit(Worker& worker, int id, const Walk::Strip& strip,
     const std::int64_t first = tile.row_begin - worker.first_row;
     std::uint64_t masks[max_tile_rows];
     worker.seen += count * scorer.tile_cols;
+    const TileSide cols = pairing_.col_operand->side(
+        Selector::sign, strip.col_begin, worker.col_floor.data(), worker.col_ceiling.data());
+    const TileReach& reach = worker.reach[first / scorer.tile_rows];
+    if (!scorer.reaches(tile.scores, reach, cols, Selector::sign)) return;
+    const TileSide rows =
+        pairing_.row_operand->side(Selector::sign, tile.row_begin, worker.row_floor.data() + first,
+                                   worker.row_ceiling.data() + first);
     const auto compare = [&] {
-        return scorer.compare(
-            tile.scores,
-            pairing_.row_operand->side(Selector::sign, tile.row_begin,
-                                       worker.row_floor.data() + first,
-                                       worker.row_ceiling.data() + first),
-            pairing_.col_operand->side(Selector::sign, strip.col_begin, worker.col_floor.data(),
-                                       worker.col_ceiling.data()),
-            Selector::sign, banded_, masks);
+        return scorer.compare(tile.scores, rows, cols, Selector::sign, banded_, masks);
     };
     if (!compare()) return;
     if (unconditional_ && is_flood(masks, count, scorer.tile_cols)) {

@@ -52,8 +52,8 @@ struct Pairing {
         float row_scale;
         float operator()(std::int64_t c) const {
             if (col_scale == nullptr) return static_cast<const float*>(scores)[c];
-            return static_cast<float>(static_cast<const std::int32_t*>(scores)[c]) * col_scale[c] *
-                   row_scale;
+            return static_cast<float>(static_cast<const std::int32_t*>(scores)[c]) * row_scale *
+                   col_scale[c];
         }
     };
     RowScores row_scores(const void* tile, std::int64_t row, std::int64_t r,

@@ -253,7 +253,7 @@ void check_compare(Tally& tally, const Scorer& scorer) {
         const Sign sign = repeat % 2 == 0 ? Sign::nearest : Sign::farthest;
         const bool banded = repeat / 2 % 2 == 0;
         const auto upper = [&](int r, int c) {
-            const float score = codes ? tile[r * tile_cols + c] * cols.scale[c] * rows.scale[r]
+            const float score = codes ? tile[r * tile_cols + c] * rows.scale[r] * cols.scale[c]
                                       : tile[r * tile_cols + c];
             return ((sign == Sign::nearest ? score : -score) - rows.bias[r]) - cols.bias[c];
         };
@@ -310,6 +310,26 @@ void check_compare(Tally& tally, const Scorer& scorer) {
             tally.check(masks[r] == expected, message);
         }
         tally.check(any == any_expected, "compare returns the wrong answer");
+
+        TileReach reach{rows.scale.data(), infinity32, infinity32};
+        for (int r = 0; r < tile_rows; ++r) {
+            reach.bias = std::min(reach.bias, rows.bias[r]);
+            reach.floor = std::min(reach.floor, rows.floor[r]);
+        }
+        bool reached_expected = false;
+        for (int c = 0; c < tile_cols; ++c) {
+            float best = -infinity32;
+            for (int r = 0; r < tile_rows; ++r) {
+                const float score = tile[r * tile_cols + c] * (codes ? rows.scale[r] : 1.0f);
+                best = std::max(best, sign == Sign::nearest ? score : -score);
+            }
+            if (codes) best *= cols.scale[c];
+            const float bound = (best - reach.bias) - cols.bias[c];
+            reached_expected |= bound >= std::min(reach.floor, cols.floor[c]);
+        }
+        const bool reached = scorer.reaches(scores, reach, col_side, sign);
+        tally.check(reached == reached_expected, "reaches returns the wrong answer");
+        tally.check(reached || !any, "reaches leaves out what compare finds");
     }
 }
 

@@ -159,6 +159,50 @@ inline void score_code_rows(const char* rows, const char* cols, std::ptrdiff_t p
 
 [[maybe_unused]] int code_roundings(std::int64_t, std::int64_t) noexcept { return 0; }
 
+template <bool farthest>
+inline F32 signed_score(F32 score) {
+    return farthest ? sub(F32::zero(), score) : score;
+}
+
+template <int rows_of_tile, int cols_of_tile, bool codes, bool farthest>
+bool reaches_as(const void* scores, const TileReach& rows, const TileSide& cols) noexcept {
+    constexpr int vectors = cols_of_tile / F32::width;
+    F32 best[vectors];
+#pragma GCC unroll 32
+    for (int r = 0; r < rows_of_tile; ++r) {
+        const F32 row_scale = codes ? F32::broadcast(rows.scale + r) : F32::zero();
+#pragma GCC unroll 16
+        for (int v = 0; v < vectors; ++v) {
+            const int at = r * cols_of_tile + v * F32::width;
+            F32 score = F32::zero();
+            if constexpr (codes) {
+                score =
+                    mul(F32::from_int32(static_cast<const std::int32_t*>(scores) + at), row_scale);
+            } else {
+                score = F32::load(static_cast<const float*>(scores) + at);
+            }
+            score = signed_score<farthest>(score);
+            best[v] = r == 0 ? score : max(best[v], score);
+        }
+    }
+    std::uint64_t any = 0;
+#pragma GCC unroll 16
+    for (int v = 0; v < vectors; ++v) {
+        const int c = v * F32::width;
+        if constexpr (codes) best[v] = mul(best[v], F32::load(cols.scale + c));
+        const F32 upper = sub(sub(best[v], F32::broadcast(&rows.bias)), F32::load(cols.bias + c));
+        any |= at_least(upper, min(F32::broadcast(&rows.floor), F32::load(cols.floor + c)));
+    }
+    return any != 0;
+}
+
+template <int rows_of_tile, int cols_of_tile, bool codes>
+bool reaches(const void* tile, const TileReach& rows, const TileSide& cols, Sign sign) noexcept {
+    constexpr auto near = reaches_as<rows_of_tile, cols_of_tile, codes, false>;
+    constexpr auto far = reaches_as<rows_of_tile, cols_of_tile, codes, true>;
+    return (sign == Sign::nearest ? near : far)(tile, rows, cols);
+}
+
 template <int rows_of_tile, int cols_of_tile, bool codes, bool farthest, bool banded>
 bool compare_as(const void* scores, const TileSide& rows, const TileSide& cols,
                 std::uint64_t* masks) noexcept {
@@ -183,12 +227,11 @@ bool compare_as(const void* scores, const TileSide& rows, const TileSide& cols,
             F32 score = F32::zero();
             if constexpr (codes) {
                 const F32 sum = F32::from_int32(static_cast<const std::int32_t*>(scores) + at);
-                score = mul(mul(sum, col_scale[v]), row_scale);
+                score = mul(mul(sum, row_scale), col_scale[v]);
             } else {
                 score = F32::load(static_cast<const float*>(scores) + at);
             }
-            if constexpr (farthest) score = sub(F32::zero(), score);
-            const F32 upper = sub(sub(score, row_bias), col_bias[v]);
+            const F32 upper = sub(sub(signed_score<farthest>(score), row_bias), col_bias[v]);
             std::uint64_t bits = 0;
             if constexpr (banded) {
                 const F32 lower =
@@ -256,7 +299,7 @@ template <bool codes>
 inline F32 score_at(const void* scores, F32 row_scale, const TileSide& cols, int i) {
     if constexpr (codes) {
         const F32 sum = F32::from_int32(static_cast<const std::int32_t*>(scores) + i);
-        return mul(mul(sum, F32::load(cols.scale + i)), row_scale);
+        return mul(mul(sum, row_scale), F32::load(cols.scale + i));
     } else {
         return F32::load(static_cast<const float*>(scores) + i);
     }
@@ -268,8 +311,7 @@ int contend_as(const void* scores, const TileSide& row, const TileSide& cols, in
     const F32 row_bias = F32::broadcast(row.bias), row_width = F32::broadcast(row.width);
     const F32 row_scale = scale_of<codes>(row);
     const auto lower_at = [&](int i) {
-        F32 score = score_at<codes>(scores, row_scale, cols, i);
-        if constexpr (farthest) score = sub(F32::zero(), score);
+        const F32 score = signed_score<farthest>(score_at<codes>(scores, row_scale, cols, i));
         const F32 upper = sub(sub(score, row_bias), F32::load(cols.bias + i));
         upper.store(uppers + i);
         return sub(sub(upper, row_width), F32::load(cols.width + i));
@@ -437,6 +479,7 @@ void exact_sums(const double* x, const double* y, std::ptrdiff_t stride, int cou
                                               0,
                                               false,
                                               score_floats,
+                                              reaches<tile_rows, tile_cols, false>,
                                               compare<tile_rows, tile_cols, false>,
                                               contend<false>,
                                               sift<false>,
@@ -444,10 +487,22 @@ void exact_sums(const double* x, const double* y, std::ptrdiff_t stride, int cou
                                               nullptr,
                                               nullptr};
 
-[[maybe_unused]] constexpr Scorer coarse_scorer{
-    Format::int8,  tile_rows,   tile_cols,      64,          1024,
-    code_levels,   code_offset, short_sums,     score_codes, compare<tile_rows, tile_cols, true>,
-    contend<true>, sift<true>,  code_roundings, nullptr,     nullptr};
+[[maybe_unused]] constexpr Scorer coarse_scorer{Format::int8,
+                                                tile_rows,
+                                                tile_cols,
+                                                64,
+                                                1024,
+                                                code_levels,
+                                                code_offset,
+                                                short_sums,
+                                                score_codes,
+                                                reaches<tile_rows, tile_cols, true>,
+                                                compare<tile_rows, tile_cols, true>,
+                                                contend<true>,
+                                                sift<true>,
+                                                code_roundings,
+                                                nullptr,
+                                                nullptr};
 
 // `together` rows of float32 as they lie; they share a load of x, and none waits for the sum of
 // another.

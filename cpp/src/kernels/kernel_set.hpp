@@ -47,8 +47,9 @@ enum class Format : std::uint8_t {
 
 // What compare needs to know of one side (rows or columns) of a tile.
 //
-// With the score g of the pair (r, c), which for int8 is rows.scale[r] * cols.scale[c] times the
-// sum in the tile, and the signed score s = g (nearest) or -g (farthest), the pair has
+// With the score g of the pair (r, c), which for int8 is the sum in the tile times
+// rows.scale[r] times cols.scale[c], and the signed score s = g (nearest) or -g (farthest), the
+// pair has
 //     upper = (s - rows.bias[r]) - cols.bias[c]        a proven upper bound of its true score
 //     lower = (upper - rows.width[r]) - cols.width[c]  a proven lower bound
 // and is interesting to a side if upper >= floor and lower <= ceiling.
@@ -58,6 +59,12 @@ struct TileSide {
     const float* width;
     const float* floor;
     const float* ceiling;
+};
+
+// Of all rows of a tile: their scales (int8 only), the least bias and the least floor.
+struct TileReach {
+    const float* scale;
+    float bias, floor;
 };
 
 // Short sums: of the 64 codes that a packing block holds of a row, one int16 adds up the products
@@ -108,6 +115,12 @@ struct Scorer {
     void (*score)(const void* rows, const void* cols, std::ptrdiff_t panel_bytes, int depth,
                   const std::int32_t* start, bool accumulate, const void* soon, void* tile,
                   std::ptrdiff_t stride) noexcept;
+
+    // Whether in any column of such a tile as compare's the upper bound of the best score, if its
+    // row had the least bias, reaches the lower of the column's floor and the least of the rows.
+    // Where none does, compare finds nothing; and this is half of its work.
+    bool (*reaches)(const void* tile, const TileReach& rows, const TileSide& cols,
+                    Sign sign) noexcept;
 
     // Of a tile whose rows lie tile_cols apart: bit c of masks[r] says that (r, c) is interesting
     // to its row or to its column. Returns whether any is. Without `banded` the widths and ceilings
