@@ -20,6 +20,6 @@ inline I32 add_products(I32 sums, Codes col, Codes row) {
 
 extern const KernelSet kernel_set_avx512_vnni;
 constinit const KernelSet kernel_set_avx512_vnni =
-    make_kernel_set("avx512_vnni", fine_scorer, coarse_scorer, 32, 96, 0.007, 0.003);
+    make_kernel_set("avx512_vnni", fine_scorer, coarse_scorer, 32, 96, 0.007, 0.0035);
 
 }  // namespace tripletmine
