@@ -7,9 +7,9 @@
 //           turns, in two), and the comparisons at_least / at_most, which give one bit a lane
 //   F64x8   eight doubles (in one or more registers): load, store, zero, add, sub, mul, reduce
 //   I32     a register of I32::width int32: load, store, store_bytes (the lowest of each), fill,
-//           sequence (from a number on), truncate (of an F32), gather, add, sub, max, below_zero
-//           (one bit a lane), keep (the lanes of some bits, 0 in the others), increment_below (by
-//           1 where a < b)
+//           sequence (from a number on), truncate (of an F32), gather, add, sub, max, total (of its
+//           lanes), below_zero (one bit a lane), keep (the lanes of some bits, 0 in the others),
+//           increment_below (by 1 where a < b)
 //   Codes   as many words of four int8: load, broadcast (of one word), sub
 //   CodeSums, short_sums                               I32, or short sums (see Scorer); fill
 //   add_products(sums, col, row)                       a word of every column times one of a row
@@ -655,21 +655,21 @@ void code_products(const std::uint8_t* rows, const std::uint8_t* cols, std::int6
     };
     const Codes of_row = codes(offset), of_col = codes(offset - code_offset);
     const Codes added = codes(code_offset);
-    const CodeSums zero = CodeSums::fill(0);
+    const CodeSums none = CodeSums::fill(0);
     for (int i = 0; i < count; ++i) {
         const std::uint8_t* a = rows + pairs[i].row * depth;
         const std::uint8_t* b = cols + pairs[i].col * depth;
-        I32 sum = I32::fill(0);
+        // What is added to columns is taken off again.
+        I32 sum = I32::fill(0), excess = sum;
         for (std::int64_t k = 0; k < depth; k += I32::width * static_cast<int>(sizeof every_byte)) {
             const Codes row = sub(Codes::load(a + k), of_row);
             const Codes col = sub(Codes::load(b + k), of_col);
-            sum = add(sum, whole(add_products(zero, col, row)));
-            if (code_offset != 0) sum = sub(sum, whole(add_products(zero, added, row)));
+            sum = add(sum, whole(add_products(none, col, row)));
+            if constexpr (code_offset != 0) {
+                excess = add(excess, whole(add_products(none, added, row)));
+            }
         }
-        std::int32_t of_lanes[I32::width];
-        sum.store(of_lanes);
-        sums[i] = 0;
-        for (const std::int32_t one : of_lanes) sums[i] += one;
+        sums[i] = total(sub(sum, excess));
     }
 }
 

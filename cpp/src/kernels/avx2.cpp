@@ -78,6 +78,12 @@ inline std::uint64_t at_most(F32 a, F32 b) {
 inline I32 add(I32 a, I32 b) { return {_mm256_add_epi32(a.v, b.v)}; }
 inline I32 sub(I32 a, I32 b) { return {_mm256_sub_epi32(a.v, b.v)}; }
 inline I32 max(I32 a, I32 b) { return {_mm256_max_epi32(a.v, b.v)}; }
+inline std::int32_t total(I32 a) {
+    const __m128i four =
+        _mm_add_epi32(_mm256_castsi256_si128(a.v), _mm256_extracti128_si256(a.v, 1));
+    const __m128i two = _mm_add_epi32(four, _mm_unpackhi_epi64(four, four));
+    return _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_srli_epi64(two, 32)));
+}
 inline std::uint64_t below_zero(I32 a) { return lane_bits(_mm256_castsi256_ps(a.v)); }
 inline I32 keep(I32 a, std::uint64_t bits) {
     const __m256i of_lanes = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);

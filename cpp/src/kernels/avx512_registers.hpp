@@ -65,6 +65,7 @@ inline std::uint64_t at_most(F32 a, F32 b) { return _mm512_cmp_ps_mask(a.v, b.v,
 inline I32 add(I32 a, I32 b) { return {_mm512_add_epi32(a.v, b.v)}; }
 inline I32 sub(I32 a, I32 b) { return {_mm512_sub_epi32(a.v, b.v)}; }
 inline I32 max(I32 a, I32 b) { return {_mm512_max_epi32(a.v, b.v)}; }
+inline std::int32_t total(I32 a) { return _mm512_reduce_add_epi32(a.v); }
 inline std::uint64_t below_zero(I32 a) { return _mm512_movepi32_mask(a.v); }
 inline I32 keep(I32 a, std::uint64_t bits) {
     return {_mm512_maskz_mov_epi32(static_cast<__mmask16>(bits), a.v)};

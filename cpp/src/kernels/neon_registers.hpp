@@ -72,6 +72,7 @@ inline std::uint64_t at_most(F32 a, F32 b) { return lane_bits(vcleq_f32(a.v, b.v
 inline I32 add(I32 a, I32 b) { return {vaddq_s32(a.v, b.v)}; }
 inline I32 sub(I32 a, I32 b) { return {vsubq_s32(a.v, b.v)}; }
 inline I32 max(I32 a, I32 b) { return {vmaxq_s32(a.v, b.v)}; }
+inline std::int32_t total(I32 a) { return vaddvq_s32(a.v); }
 inline std::uint64_t below_zero(I32 a) { return lane_bits(vcltzq_s32(a.v)); }
 inline I32 keep(I32 a, std::uint64_t bits) {
     const int32x4_t of_lanes = {1, 2, 4, 8};

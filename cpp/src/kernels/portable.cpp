@@ -94,6 +94,11 @@ inline I32 max(I32 a, const I32& b) {
     for (int i = 0; i < 4; ++i) a.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i];
     return a;
 }
+inline std::int32_t total(const I32& a) {
+    std::int32_t sum = 0;
+    for (int i = 0; i < I32::width; ++i) sum += a.v[i];
+    return sum;
+}
 inline std::uint64_t below_zero(const I32& a) {
     std::uint64_t bits = 0;
     for (int i = 0; i < 4; ++i) bits |= static_cast<std::uint64_t>(a.v[i] < 0) << i;
