@@ -140,7 +140,10 @@ private:
     void consider(Worker& worker, std::int64_t row, std::int64_t col, float lower, float upper);
     void keep(Worker& worker, std::int64_t row, std::int64_t other, float lower, float upper);
     void offer(std::int64_t row, const Candidate& candidate) {
-        change(row, [&] { selector_.offer(row, candidate); });
+        change(row, [&] {
+            selector_.offer(row, candidate);
+            return selector_.floor(row);
+        });
     }
     void make_room(Worker& worker, int id);
     void forget_hopeless(Worker& worker) const;
@@ -457,7 +460,7 @@ void Sweep<Selector>::keep(Worker& worker, std::int64_t row, std::int64_t other,
     worker.undecided.push_back(
         {static_cast<std::uint32_t>(row), static_cast<std::uint32_t>(other), upper});
     if (lower > floors_[row].load(std::memory_order_relaxed)) {
-        change(row, [&] { selector_.expect(row, lower, upper); });
+        change(row, [&] { return selector_.expect(row, lower, upper); });
     } else {
         ++worker.doubts;
     }
@@ -548,20 +551,22 @@ void Sweep<Selector>::decide(Worker& worker, std::int64_t row,
         for (std::size_t j = 0; j < worker.others.size(); ++j) {
             selector_.offer(row, {worker.distances[j], pairing_.cols->row(worker.others[j])});
         }
+        return selector_.floor(row);
     });
 }
 
-// Lets the selector change its mind about a row.
+// Lets the selector change its mind about a row: `change` returns a floor, of all that it knows or
+// of some.
 template <typename Selector>
 template <typename Change>
 void Sweep<Selector>::change(std::int64_t row, Change change) {
     while (locks_[row].test_and_set(std::memory_order_acquire)) {
         std::this_thread::yield();
     }
-    change();
-    // What is known from elsewhere may be more.
-    floors_[row].store(std::max(floors_[row].load(std::memory_order_relaxed), selector_.floor(row)),
-                       std::memory_order_relaxed);
+    const float floor = change();
+    if (floor > floors_[row].load(std::memory_order_relaxed)) {
+        floors_[row].store(floor, std::memory_order_relaxed);
+    }
     locks_[row].clear(std::memory_order_release);
 }
 

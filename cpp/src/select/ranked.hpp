@@ -53,9 +53,7 @@ public:
     float floor(std::int64_t row) const {
         const Range range = range_of(row);
         if (k_ == 0 || !(range.low <= range.high)) return std::numeric_limits<float>::infinity();
-        const float expected = expected_counts_[row] == k_
-                                   ? expected_[row * k_]
-                                   : -std::numeric_limits<float>::infinity();
+        const float expected = expected_floor(row);
         const bool full = best_.counts[row] == k_;
         if (!full && ranges_.empty()) return expected;
         const double outermost = order == Sign::nearest ? range.high : range.low;
@@ -67,19 +65,18 @@ public:
     }
 
     // A candidate that will be offered has at least the score `lower` and at most `upper`: what is
-    // worse than k such candidates is worse than the k-th.
-    void expect(std::int64_t row, float lower, float upper) {
-        if (k_ == 0 || !surely_allowed(row, lower, upper)) return;
+    // worse than k such candidates is worse than the k-th. Returns a floor, that of these alone.
+    float expect(std::int64_t row, float lower, float upper) {
+        if (k_ == 0 || !surely_allowed(row, lower, upper)) return none_expected;
         float* top = expected_.data() + row * k_;
         std::uint32_t& count = expected_counts_[row];
         if (count < k_) {
             top[count++] = lower;
             std::push_heap(top, top + count, std::greater<>());
         } else if (lower > top[0]) {
-            std::pop_heap(top, top + k_, std::greater<>());
-            top[k_ - 1] = lower;
-            std::push_heap(top, top + k_, std::greater<>());
+            replace_top(top, lower, std::greater<>());
         }
+        return expected_floor(row);
     }
 
     void offer(std::int64_t row, const Candidate& candidate) {
@@ -94,9 +91,7 @@ public:
             top[count++] = candidate;
             std::push_heap(top, top + count, before);
         } else if (k_ > 1 && before(candidate, top[0])) {
-            std::pop_heap(top, top + k_, before);
-            top[k_ - 1] = candidate;
-            std::push_heap(top, top + k_, before);
+            replace_top(top, candidate, before);
         }
     }
 
@@ -112,6 +107,22 @@ public:
 
 private:
     static constexpr double infinity = std::numeric_limits<double>::infinity();
+    static constexpr float none_expected = -std::numeric_limits<float>::infinity();
+
+    float expected_floor(std::int64_t row) const {
+        return expected_counts_[row] == k_ ? expected_[row * k_] : none_expected;
+    }
+    // Puts a value in the place of the first of a full heap, in one way down.
+    template <typename Value, typename Less>
+    void replace_top(Value* heap, const Value& value, Less less) const {
+        std::int64_t at = 0;
+        for (std::int64_t next; (next = 2 * at + 1) < k_; at = next) {
+            if (next + 1 < k_ && less(heap[next], heap[next + 1])) ++next;
+            if (!less(value, heap[next])) break;
+            heap[at] = heap[next];
+        }
+        heap[at] = value;
+    }
 
     static bool before(const Candidate& a, const Candidate& b) {
         if (a.distance != b.distance) {
