@@ -419,7 +419,7 @@ void check_scored_once(Tally& tally, std::string_view set) {
 }  // namespace
 
 void check_calls(Tally& tally, std::string_view set) {
-    // Sizes around the tiles', dims around the partial sums and the chains of 128.
+    // Sizes around the tiles', dims around the partial sums and the chains of 64.
     const Data random = make_data("random rows", Kind::random, DType::float32, 131, 130, 7, 11);
     const Data long_rows = make_data("long rows", Kind::random, DType::float64, 49, 257, 4, 12);
     const Data tied = make_data("tied rows", Kind::tied, DType::float16, 97, 3, 5, 13);

@@ -34,9 +34,6 @@ static_assert(tile_granule % tile_cols == 0 && I32::width == F32::width);
 // splits the array up. gcc leaves the outermost loops of a function for later, unless asked:
 // without the pragmas below it stores every sum in every step.
 
-// float32 chains are this long; their sums are added up in a second chain.
-constexpr int chain_length = 128;
-
 template <int count>
 inline void score_float_rows(const float* rows, const float* cols, std::ptrdiff_t panel_stride,
                              int depth, bool accumulate, float* tile, std::ptrdiff_t stride) {
@@ -82,18 +79,22 @@ inline void score_floats_from(const float* rows, const float* cols, std::ptrdiff
                                    std::ptrdiff_t panel_bytes, int depth, const std::int32_t*,
                                    bool accumulate, const void*, void* to,
                                    std::ptrdiff_t stride) noexcept {
-    score_floats_from<0>(static_cast<const float*>(row_panel),
-                         static_cast<const float*>(col_panels),
-                         panel_bytes / static_cast<int>(sizeof(float)), depth, accumulate,
-                         static_cast<float*>(to), stride);
+    const float* rows = static_cast<const float*>(row_panel);
+    const float* cols = static_cast<const float*>(col_panels);
+    for (int k = 0; k < depth; k += float_chain) {
+        const int length = depth - k < float_chain ? depth - k : float_chain;
+        score_floats_from<0>(rows + k * panel_rows, cols + k * panel_rows,
+                             panel_bytes / static_cast<int>(sizeof(float)), length,
+                             accumulate || k > 0, static_cast<float*>(to), stride);
+    }
 }
 
 [[maybe_unused]] int float_roundings(std::int64_t dim, std::int64_t k) noexcept {
-    const std::int64_t chains = (dim + chain_length - 1) / chain_length, chain = k / chain_length;
-    const std::int64_t rest = dim - chain * chain_length;
-    const std::int64_t length = rest < chain_length ? rest : chain_length;
+    const std::int64_t chains = (dim + float_chain - 1) / float_chain, chain = k / float_chain;
+    const std::int64_t rest = dim - chain * float_chain;
+    const std::int64_t length = rest < float_chain ? rest : float_chain;
     // Its own multiplication, the additions of its chain and of the chains from this one on.
-    return static_cast<int>(1 + length - k % chain_length + chains - (chain > 0 ? chain : 1));
+    return static_cast<int>(1 + length - k % float_chain + chains - (chain > 0 ? chain : 1));
 }
 
 inline I32 whole(I32 sums) { return sums; }
@@ -474,7 +475,7 @@ void exact_sums(const double* x, const double* y, std::ptrdiff_t stride, int cou
                                               tile_rows,
                                               tile_cols,
                                               1,
-                                              chain_length,
+                                              2 * float_chain,
                                               0,
                                               0,
                                               false,

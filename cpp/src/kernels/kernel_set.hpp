@@ -73,6 +73,9 @@ struct TileReach {
 // Cauchy-Schwarz they end at most short_norm^2 < 2^15 from zero.
 inline constexpr int short_norm = 181;
 
+// Shorter chains would be more exact, and have to be put away more often.
+inline constexpr int float_chain = 64;
+
 // A row's scores are sifted and tallied in parts that stay in the nearest cache.
 inline constexpr int longest_part = 1024;
 
@@ -105,13 +108,14 @@ struct Scorer {
 
     // tile[r * stride + c] (+)= sum over k < depth of rows[k, r] * cols[k, c], as float (as int32
     // for int8, exactly). `rows` points at the first of tile_rows neighbours of the row side,
-    // `cols` at the first panel of the column side; panels lie `panel_bytes` apart. float32: one
-    // chain of additions in order of k (fused where the set fuses; one more rounding where it does
-    // not), then one addition to what is there. int8 sums begin at start[r], which takes the offset
-    // back, unless they accumulate. Short sums begin anew in every block, block b at start[b *
-    // panel_rows + r], a word of two int16: see short_norm. At `soon`, if it is not null, begins a
-    // share of what the walk reads next: a strip_shares-th of as much as these columns. A set that
-    // computes faster than columns come from the outer caches fetches it meanwhile.
+    // `cols` at the first panel of the column side; panels lie `panel_bytes` apart. float32:
+    // chains of at most float_chain additions in order of k (fused where the set fuses; one more
+    // rounding where it does not), each added to those before it, and to what is there. int8 sums
+    // begin at start[r], which takes the offset back, unless they accumulate. Short sums begin anew
+    // in every block, block b at start[b * panel_rows + r], a word of two int16: see short_norm. At
+    // `soon`, if it is not null, begins a share of what the walk reads next: a strip_shares-th of
+    // as much as these columns. A set that computes faster than columns come from the outer caches
+    // fetches it meanwhile.
     void (*score)(const void* rows, const void* cols, std::ptrdiff_t panel_bytes, int depth,
                   const std::int32_t* start, bool accumulate, const void* soon, void* tile,
                   std::ptrdiff_t stride) noexcept;
