@@ -81,7 +81,7 @@ FilterPlan plan_stages(const FilterCase& asked) {
 std::optional<FewDirections> few_directions(const FilterCase& asked, double packing_budget) {
     // What a pair is spared must make up for the survivors, of which each is scored again. Where
     // several candidates are wanted, floors are lower, and survivors more.
-    const double least_spared = asked.k == 1 ? 0.6 : 1.2, of_survivors = 0.5 * least_spared;
+    const double least_spared = asked.k == 1 ? 0.6 : 2.0, of_survivors = 0.5 * least_spared;
     const double left = asked.k == 1 ? 0.12 : 0.06;
     constexpr double learning = 200.0, projecting = 0.011;  // of dim², once and for each row
 

@@ -41,7 +41,7 @@ public:
             for (std::size_t i = 0; i < some.size(); ++i) {
                 const auto [row, col] = some[i];
                 const float score =
-                    static_cast<float>(sums[i]) * cols.scale()[col] * rows.scale()[row];
+                    static_cast<float>(sums[i]) * rows.scale()[row] * cols.scale()[col];
                 *uppers++ =
                     (sign == Sign::nearest ? score : -score) - row_bias[row] - col_bias[col];
             }

@@ -42,7 +42,7 @@ std::vector<Rows> awkward_rows() {
     Random random(77);
     const auto uniform = [&](std::int64_t, std::int64_t) { return random.uniform(); };
     std::vector<Rows> all;
-    for (const std::int64_t dim : {1, 2, 17, 128, 129, 500}) {
+    for (const std::int64_t dim : {1, 2, 17, 63, 64, 65, 128, 129, 500}) {
         all.push_back(make_rows("uniform", 51, dim, uniform));
     }
     all.push_back(make_rows("huge dynamic range", 51, 40, [&](std::int64_t, std::int64_t) {

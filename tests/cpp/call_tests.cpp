@@ -421,6 +421,8 @@ void check_scored_once(Tally& tally, std::string_view set) {
 void check_calls(Tally& tally, std::string_view set) {
     // Sizes around the tiles', dims around the partial sums and the chains of 64.
     const Data random = make_data("random rows", Kind::random, DType::float32, 131, 130, 7, 11);
+    const Data chained =
+        make_data("rows of a chain and one", Kind::random, DType::float32, 67, 65, 5, 20);
     const Data long_rows = make_data("long rows", Kind::random, DType::float64, 49, 257, 4, 12);
     const Data tied = make_data("tied rows", Kind::tied, DType::float16, 97, 3, 5, 13);
     const Data duplicated =
@@ -428,7 +430,8 @@ void check_calls(Tally& tally, std::string_view set) {
     const Data halves = make_data("half rows", Kind::random, DType::float16, 65, 17, 9, 15);
     const Data sharing =
         make_data("rows that share a part", Kind::sharing, DType::float32, 150, 96, 7, 19);
-    for (const Data* data : {&random, &long_rows, &tied, &duplicated, &halves, &sharing}) {
+    for (const Data* data :
+         {&random, &chained, &long_rows, &tied, &duplicated, &halves, &sharing}) {
         check_distances(tally, set, *data, nullptr);
         check_mining(tally, set, *data, nullptr, nullptr);
         const Kind kind = data == &tied      ? Kind::tied

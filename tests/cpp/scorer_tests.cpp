@@ -370,7 +370,7 @@ void check_contend(Tally& tally, const Scorer& scorer) {
         for (int i = 0; i < count; ++i) {
             const auto c = static_cast<std::size_t>(i);
             const float score =
-                codes ? static_cast<float>(sums[c]) * cols.scale[c] * row.scale[0] : scores[c];
+                codes ? static_cast<float>(sums[c]) * row.scale[0] * cols.scale[c] : scores[c];
             const float upper =
                 (sign == Sign::nearest ? score : 0.0f - score) - row.bias[0] - cols.bias[c];
             const float lower = upper - row.width[0] - cols.width[c];
@@ -424,7 +424,7 @@ void check_sift(Tally& tally, const Scorer& scorer) {
         for (int i = 0; i < count; ++i) {
             const auto at = static_cast<std::size_t>(i);
             const float score =
-                codes ? static_cast<float>(sums[at]) * cols.scale[at] * row.scale[0] : scores[at];
+                codes ? static_cast<float>(sums[at]) * row.scale[0] * cols.scale[at] : scores[at];
             const float value = score - row.bias[0] - cols.bias[at];
             const float place = std::clamp((value - parts.origin) * parts.per_score, 0.0f,
                                            static_cast<float>(buckets - 1));
