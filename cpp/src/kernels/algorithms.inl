@@ -160,6 +160,13 @@ inline void score_code_rows(const char* rows, const char* cols, std::ptrdiff_t p
 
 [[maybe_unused]] int code_roundings(std::int64_t, std::int64_t) noexcept { return 0; }
 
+// Scores of one row, from place i on; of codes, without the scales of their columns.
+template <bool codes>
+inline F32 score_of_row(const void* scores, int i, F32 row_scale) {
+    if constexpr (!codes) return F32::load(static_cast<const float*>(scores) + i);
+    return mul(F32::from_int32(static_cast<const std::int32_t*>(scores) + i), row_scale);
+}
+
 template <bool farthest>
 inline F32 signed_score(F32 score) {
     return farthest ? sub(F32::zero(), score) : score;
@@ -175,14 +182,7 @@ bool reaches_as(const void* scores, const TileReach& rows, const TileSide& cols)
 #pragma GCC unroll 16
         for (int v = 0; v < vectors; ++v) {
             const int at = r * cols_of_tile + v * F32::width;
-            F32 score = F32::zero();
-            if constexpr (codes) {
-                score =
-                    mul(F32::from_int32(static_cast<const std::int32_t*>(scores) + at), row_scale);
-            } else {
-                score = F32::load(static_cast<const float*>(scores) + at);
-            }
-            score = signed_score<farthest>(score);
+            const F32 score = signed_score<farthest>(score_of_row<codes>(scores, at, row_scale));
             best[v] = r == 0 ? score : max(best[v], score);
         }
     }
@@ -225,13 +225,8 @@ bool compare_as(const void* scores, const TileSide& rows, const TileSide& cols,
 #pragma GCC unroll 16
         for (int v = 0; v < vectors; ++v) {
             const int c = v * F32::width, at = r * cols_of_tile + c;
-            F32 score = F32::zero();
-            if constexpr (codes) {
-                const F32 sum = F32::from_int32(static_cast<const std::int32_t*>(scores) + at);
-                score = mul(mul(sum, row_scale), col_scale[v]);
-            } else {
-                score = F32::load(static_cast<const float*>(scores) + at);
-            }
+            F32 score = score_of_row<codes>(scores, at, row_scale);
+            if constexpr (codes) score = mul(score, col_scale[v]);
             const F32 upper = sub(sub(signed_score<farthest>(score), row_bias), col_bias[v]);
             std::uint64_t bits = 0;
             if constexpr (banded) {
@@ -298,12 +293,8 @@ inline F32 scale_of(const TileSide& row) {
 // Scores of one row, from place i on.
 template <bool codes>
 inline F32 score_at(const void* scores, F32 row_scale, const TileSide& cols, int i) {
-    if constexpr (codes) {
-        const F32 sum = F32::from_int32(static_cast<const std::int32_t*>(scores) + i);
-        return mul(mul(sum, row_scale), F32::load(cols.scale + i));
-    } else {
-        return F32::load(static_cast<const float*>(scores) + i);
-    }
+    const F32 score = score_of_row<codes>(scores, i, row_scale);
+    return codes ? mul(score, F32::load(cols.scale + i)) : score;
 }
 
 template <bool codes, bool farthest>
