@@ -111,7 +111,7 @@ private:
         std::vector<Selector> selectors;  // of the rows of the block
         Counting counting;
         std::vector<std::int32_t> places, slots;
-        std::vector<PairOfRows> pairs;  // to look closer at
+        std::vector<PairOfRows> pairs;  // to look closer at, or to decide
         std::vector<float> uppers;      // of these
         std::vector<Undecided> undecided;
         std::size_t room = 0;                    // for them
@@ -130,6 +130,8 @@ private:
         Selector::selective ? 4 * tile_granule : most_tallied;
     // A row's scores are worked on in parts that stay in the nearest cache.
     static constexpr std::int64_t part_cols = longest_part;
+    // As many are decided before the team is asked whether to go on.
+    static constexpr std::size_t pairs_at_once = 1024;
     // Beyond so many undecided pairs they are decided at once; at first beyond fewer, where bounds
     // alone teach a selector nothing.
     static constexpr std::size_t most_undecided = 1 << 18;
@@ -325,24 +327,19 @@ private:
         }
         sort_by_columns(worker);
         worker.distances.resize(undecided.size());
-        std::vector<std::int64_t> cols;
-        std::vector<double> distances;
-        for (std::size_t begin = 0, end; begin < undecided.size(); begin = end) {
-            const std::uint32_t row = undecided[worker.order[begin]].row;
-            cols.clear();
-            for (end = begin; end < undecided.size() && undecided[worker.order[end]].row == row;
-                 ++end) {
-                cols.push_back(undecided[worker.order[end]].col);
-            }
-            distances.resize(cols.size());
-            worker.distance.many(row, cols, distances.data());
-            for (std::size_t i = begin; i < end; ++i) {
-                worker.distances[worker.order[i]] = distances[i - begin];
-            }
+        for (std::size_t begin = 0; begin < undecided.size(); begin += pairs_at_once) {
             team_.poll(id);
+            const auto some =
+                std::span(worker.order)
+                    .subspan(begin, std::min(pairs_at_once, undecided.size() - begin));
+            worker.pairs.clear();
+            for (const std::uint32_t i : some) {
+                worker.pairs.push_back({undecided[i].row, undecided[i].col});
+            }
+            worker.distance.many(worker.pairs, worker.distances.data() + begin);
         }
         for (std::size_t i = 0; i < undecided.size(); ++i) {
-            const Undecided& pair = undecided[i];
+            const Undecided& pair = undecided[worker.order[i]];
             worker.of(pair.row).offer(pair.slot,
                                       {worker.distances[i], pairing_.cols->row(pair.col)});
         }

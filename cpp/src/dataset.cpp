@@ -160,11 +160,16 @@ void Dataset::measure(Team& team) {
     const std::int64_t none = population_.matrix.rows;
     std::vector<std::int64_t> first_bad(static_cast<std::size_t>(tasks), none);
     team.for_each(tasks, [&](std::int64_t task, int) {
-        std::vector<double> scratch(static_cast<std::size_t>(padded(dim())));
+        std::vector<double> scratch(float32() ? 0 : static_cast<std::size_t>(padded(dim())));
         const std::int64_t end = std::min(size(), (task + 1) * rows_per_task);
         for (std::int64_t p = task * rows_per_task; p < end; ++p) {
-            widen(p, scratch.data());
-            kernels_.exact_dot(scratch.data(), scratch.data(), 0, 1, padded(dim()), &norm2_[p]);
+            if (float32()) {
+                const void *own = float32_row(p), *next = float32_row(std::min(p + 1, end - 1));
+                kernels_.exact_dot_float32(own, &own, 1, dim(), &next, 1, &norm2_[p]);
+            } else {
+                widen(p, scratch.data());
+                kernels_.exact_dot(scratch.data(), scratch.data(), 0, 1, padded(dim()), &norm2_[p]);
+            }
             if (!(norm2_[p] <= largest_norm2_accepted)) {
                 first_bad[task] = std::min(first_bad[task], row(p));
             }

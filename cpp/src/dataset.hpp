@@ -64,10 +64,10 @@ public:
     double mean_norm2() const;
     std::int64_t zero_rows() const;
 
-    // The row's own memory, if it is float32 without gaps; else null.
+    // Whether rows are float32 without gaps; and the row's own memory then, else null.
+    bool float32() const { return floats_ != nullptr; }
     const void* float32_row(std::int64_t position) const {
-        return floats_ == nullptr ? nullptr
-                                  : floats_ + row(position) * population_.matrix.row_stride;
+        return float32() ? floats_ + row(position) * population_.matrix.row_stride : nullptr;
     }
 
     // Whether rows have groups, and which.

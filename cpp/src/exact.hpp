@@ -13,8 +13,8 @@
 
 namespace tripletmine {
 
-// Of single pairs, or of one row with a few others. One for each worker: it owns the scratch rows
-// and remembers the row it widened last.
+// Of single pairs, or of many. One for each worker: it owns the scratch rows and remembers the row
+// it widened last.
 class ExactDistance {
 public:
     ExactDistance(const Dataset& rows, const Dataset& cols, const KernelSet& kernels, Metric metric)
@@ -22,106 +22,93 @@ public:
           cols_(cols),
           kernels_(kernels),
           metric_(metric),
-          row_(static_cast<std::size_t>(padded(rows.dim()))),
+          floats_(rows.float32() && cols.float32()),
+          row_(floats_ ? 0 : static_cast<std::size_t>(padded(rows.dim()))),
           others_(row_.size() * together) {}
 
-    // How many columns are best taken at once.
-    static constexpr std::int64_t together = 4;
-
     double operator()(std::int64_t row, std::int64_t col) {
+        const PairOfRows pair{static_cast<std::uint32_t>(row), static_cast<std::uint32_t>(col)};
         double distance = 0.0;
-        few(row, std::span<const std::int64_t>(&col, 1), &distance);
+        few(std::span(&pair, 1), {}, &distance);
         return distance;
     }
 
-    // Of the row with any number of columns.
-    void many(std::int64_t row, std::span<const std::int64_t> cols, double* distances) {
-        for (std::size_t i = 0; i < cols.size(); i += together) {
-            const auto part = cols.subspan(i, std::min<std::size_t>(together, cols.size() - i));
-            for (std::size_t j = i + together; j < std::min(i + 2 * together, cols.size()); ++j) {
-                prefetch(cols[j]);
-            }
-            few(row, part, distances + i);
+    // Of any pairs. Those of one row are best neighbours: it is loaded once for some of them.
+    void many(std::span<const PairOfRows> pairs, double* distances) {
+        std::size_t next = end_of_few(pairs, 0);
+        for (std::size_t i = 0, end; i < pairs.size(); i = end) {
+            end = next;
+            next = end_of_few(pairs, end);
+            few(pairs.subspan(i, end - i), pairs.subspan(end, next - end), distances + i);
         }
     }
 
     std::int64_t decided() const { return decided_; }
 
 private:
-    // Asks for the memory of a column in time: columns lie anywhere.
-    void prefetch(std::int64_t col) const {
-        constexpr std::int64_t line = 64;
-        const char* from = static_cast<const char*>(cols_.float32_row(col));
-        const std::int64_t bytes = cols_.dim() * static_cast<std::int64_t>(sizeof(float));
-        if (from == nullptr) return;
-        for (std::int64_t at = 0; at < bytes; at += line) __builtin_prefetch(from + at);
+    // How many columns are best taken at once.
+    static constexpr std::size_t together = 4;
+
+    static std::size_t end_of_few(std::span<const PairOfRows> pairs, std::size_t begin) {
+        std::size_t end = begin;
+        while (end < pairs.size() && end - begin < together && pairs[end].row == pairs[begin].row) {
+            ++end;
+        }
+        return end;
     }
 
-    void few(std::int64_t row, std::span<const std::int64_t> cols, double* distances) {
+    // Some pairs of one row; the others are wanted next.
+    void few(std::span<const PairOfRows> pairs, std::span<const PairOfRows> soon,
+             double* distances) {
+        if (floats_) {
+            sum_floats(pairs, soon, distances);
+        } else {
+            sum_widened(pairs, distances);
+        }
+        for (std::size_t i = 0; i < pairs.size(); ++i) {
+            distances[i] = canonical_distance(metric_, distances[i], rows_.norm2(pairs[i].row),
+                                              cols_.norm2(pairs[i].col));
+        }
+        decided_ += std::ssize(pairs);
+    }
+
+    void sum_floats(std::span<const PairOfRows> pairs, std::span<const PairOfRows> soon,
+                    double* sums) const {
+        const void* cols[together] = {};
+        for (std::size_t i = 0; i < pairs.size(); ++i) cols[i] = cols_.float32_row(pairs[i].col);
+        const void* asked[1 + together] = {};
+        int count = 0;
+        if (!soon.empty() && soon[0].row != pairs[0].row) {
+            asked[count++] = rows_.float32_row(soon[0].row);
+        }
+        for (const PairOfRows& pair : soon) asked[count++] = cols_.float32_row(pair.col);
+        const auto exact =
+            from_differences(metric_) ? kernels_.exact_squares_float32 : kernels_.exact_dot_float32;
+        exact(rows_.float32_row(pairs[0].row), cols, static_cast<int>(pairs.size()), cols_.dim(),
+              asked, count, sums);
+    }
+
+    void sum_widened(std::span<const PairOfRows> pairs, double* sums) {
+        const std::int64_t row = pairs[0].row;
         if (widened_row_ != row) rows_.widen(row, row_.data());
         widened_row_ = row;
-        const auto count = static_cast<int>(cols.size());
+        for (std::size_t i = 0; i < pairs.size(); ++i) {
+            cols_.widen(pairs[i].col, others_.data() + i * row_.size());
+        }
         const auto length = static_cast<std::int64_t>(row_.size());
-        const bool squares = from_differences(metric_);
-        if (cols_.float32_row(cols[0]) != nullptr) {
-            const void* memory[together] = {};
-            for (int i = 0; i < count; ++i) memory[i] = cols_.float32_row(cols[i]);
-            const auto exact =
-                squares ? kernels_.exact_squares_float32 : kernels_.exact_dot_float32;
-            exact(row_.data(), memory, count, cols_.dim(), distances);
-        } else {
-            for (int i = 0; i < count; ++i) cols_.widen(cols[i], others_.data() + i * length);
-            const auto exact = squares ? kernels_.exact_squares : kernels_.exact_dot;
-            exact(row_.data(), others_.data(), length, count, length, distances);
-        }
-        for (int i = 0; i < count; ++i) {
-            distances[i] =
-                canonical_distance(metric_, distances[i], rows_.norm2(row), cols_.norm2(cols[i]));
-        }
-        decided_ += count;
+        const auto exact = from_differences(metric_) ? kernels_.exact_squares : kernels_.exact_dot;
+        exact(row_.data(), others_.data(), length, static_cast<int>(pairs.size()), length, sums);
     }
 
     const Dataset& rows_;
     const Dataset& cols_;
     const KernelSet& kernels_;
     Metric metric_;
+    bool floats_;  // whether both sides' rows are summed as they lie
     std::vector<double> row_, others_;
     std::int64_t widened_row_ = -1;
     std::int64_t decided_ = 0;
 };
-
-// A column that may be among a row's first candidates, and its proven upper bound. The best are
-// decided first: what these turn out to be, few of the others reach.
-struct Contender {
-    std::uint32_t col;  // position
-    float upper;
-};
-
-// The best `count` to the front, in any order.
-inline void bring_forward(std::span<Contender> contenders, std::size_t count) {
-    if (count >= contenders.size()) return;
-    if (count == 1) {
-        std::size_t best = 0;
-        for (std::size_t i = 1; i < contenders.size(); ++i) {
-            best = contenders[i].upper > contenders[best].upper ? i : best;
-        }
-        std::swap(contenders[0], contenders[best]);
-    } else {
-        std::nth_element(contenders.begin(),
-                         contenders.begin() + static_cast<std::ptrdiff_t>(count), contenders.end(),
-                         [](const Contender& a, const Contender& b) { return a.upper > b.upper; });
-    }
-}
-
-// Those that reach the floor to the front; returns how many they are.
-inline std::size_t bring_forward_above(std::span<Contender> contenders, float floor) {
-    std::size_t count = 0;
-    for (const Contender& one : contenders) {
-        contenders[count] = one;
-        count += one.upper >= floor ? 1 : 0;
-    }
-    return count;
-}
 
 // Of all rows of a block with all columns of a block: each is widened once. One for each worker.
 class ExactBlock {

@@ -143,7 +143,7 @@ Pairing Join::packed(Precision precision, std::int64_t budget) {
 Pairing Join::packed_for_blocks(Precision precision) {
     if (precision != Precision::fine) return packed(precision);
     constexpr std::int64_t little = std::int64_t{64} * 1024 * 1024, bytes = sizeof(float);
-    const bool quick = kernels_.fine.format == Format::float32 && cols_->float32_row(0) != nullptr;
+    const bool quick = kernels_.fine.format == Format::float32 && cols_->float32();
     const bool large = rows_->size() >= 4 * most_own_rows * team_.size() &&
                        rows_->dim() * bytes * most_own_rows <= block_cache;
     return packed(Precision::fine,

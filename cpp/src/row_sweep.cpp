@@ -107,7 +107,6 @@ void RowSweep::contend(const Walk::Task& task, int id, Worker& worker) {
     const bool several = std::any_of(questions_.begin(), questions_.end(),
                                      [](const Question& question) { return question.k > 1; });
     worker.best.assign(several ? entries * contended_hands : 0, -infinite);
-    worker.contenders.clear();
     worker.contests.clear();
     const auto entry_of = [&](std::int64_t row, std::size_t question) {
         return static_cast<std::size_t>(row - task.row_begin) * questions_.size() + question;
@@ -126,18 +125,13 @@ void RowSweep::contend(const Walk::Task& task, int id, Worker& worker) {
                 pairing_.row_operand->side(sign, row, nullptr, nullptr), side, sign,
                 static_cast<int>(part.size()), static_cast<int>(questions_[q].k), best,
                 worker.uppers.data(), worker.floors[entry], worker.places.data());
-            const std::size_t begin = worker.contenders.size();
             for (int i = 0; i < found; ++i) {
                 const std::int32_t place = worker.places[static_cast<std::size_t>(i)];
                 const float upper = worker.uppers[static_cast<std::size_t>(place)];
                 if (upper == -infinite) continue;  // left out
-                worker.contenders.push_back(
-                    {static_cast<std::uint32_t>(part.begin + place), upper});
+                worker.contests.add({static_cast<std::uint32_t>(part.begin + place), upper});
             }
-            const std::size_t end = worker.contenders.size();
-            if (begin == end) continue;
-            worker.contests.push_back({row, static_cast<std::uint32_t>(q),
-                                       static_cast<std::uint32_t>(entry), begin, end, 0});
+            worker.contests.close(row, entry);
         }
     };
     if (matrix_) {
@@ -147,7 +141,9 @@ void RowSweep::contend(const Walk::Task& task, int id, Worker& worker) {
         walk_.run_rows(task, id, worker.walk, visit);
     }
     // In earlier runs of a row columns met lower floors.
-    if (pairing_.rows->grouped()) drop_hopeless(worker);
+    if (!pairing_.rows->grouped()) return;
+    worker.contests.drop_hopeless(
+        [&](const Contests::Contest& contest) { return worker.floors[contest.entry]; });
 }
 
 // The columns' bias for a question, infinite in a gap, which neighbouring rows often share.
@@ -189,73 +185,28 @@ Interval RowSweep::self_among(std::int64_t row, const Interval& cols) const {
 }
 
 // Whether closer scores are cheaper than what these leave to do.
-bool RowSweep::too_many(const Walk::Task& task, std::span<const Contest> contests) const {
+bool RowSweep::too_many(const Walk::Task& task, const Contests& contests) const {
     constexpr std::int64_t many = 32;  // doubts for each row and question
     std::int64_t accepted = 0;
     for (const Question& question : questions_) accepted += many + question.k;
-    std::int64_t contenders = 0;
-    for (const Contest& contest : contests) {
-        contenders += static_cast<std::int64_t>(contest.end - contest.begin);
-    }
-    return contenders > accepted * (task.row_end - task.row_begin);
+    return static_cast<std::int64_t>(contests.size()) > accepted * (task.row_end - task.row_begin);
 }
 
-// In passes over all contests, so that no row waits for what the row before needs: the k best of
-// each first, then those that may still be among them.
 void RowSweep::decide(Worker& worker) const {
-    for (Contest& contest : worker.contests) {
-        const auto k = static_cast<std::size_t>(questions_[contest.question].k);
-        contest.now = std::min(contest.end - contest.begin, k);
-        bring_forward(
-            std::span(worker.contenders).subspan(contest.begin, contest.end - contest.begin),
-            contest.now);
-    }
-    decide_next(worker);
-    drop_hopeless(worker);
-    decide_next(worker);
-}
-
-// Leaves those that reach their floor.
-void RowSweep::drop_hopeless(Worker& worker) {
-    for (Contest& contest : worker.contests) {
-        const std::size_t count = contest.end - contest.begin;
-        contest.now =
-            bring_forward_above(std::span(worker.contenders).subspan(contest.begin, count),
-                                worker.floors[contest.entry]);
-        contest.end = contest.begin + contest.now;
-    }
-    std::erase_if(worker.contests, [](const Contest& contest) { return contest.now == 0; });
-}
-
-// The candidates of every contest that are to be decided now.
-void RowSweep::decide_next(Worker& worker) const {
     if (!worker.distance) {
         worker.distance.emplace(*pairing_.rows, *pairing_.cols, kernels_, pairing_.metric);
     }
-    worker.cols.clear();
-    worker.distances.clear();
-    for (auto at = worker.contests.begin(), end = at; at != worker.contests.end(); at = end) {
-        const std::size_t before = worker.cols.size();
-        for (; end != worker.contests.end() && end->row == at->row; ++end) {
-            for (std::size_t i = 0; i < end->now; ++i) {
-                worker.cols.push_back(worker.contenders[end->begin + i].col);
-            }
-        }
-        worker.distances.resize(worker.cols.size());
-        worker.distance->many(at->row, std::span(worker.cols).subspan(before),
-                              worker.distances.data() + before);
-    }
-    std::size_t next = 0;
-    for (Contest& contest : worker.contests) {
-        worker.candidates.clear();
-        for (std::size_t end = next + contest.now; next < end; ++next) {
-            worker.candidates.push_back(
-                {worker.distances[next], pairing_.cols->row(worker.cols[next])});
-        }
-        float& floor = worker.floors[contest.entry];
-        floor = std::max(floor, questions_[contest.question].offer(contest.row, worker.candidates));
-        contest.begin += contest.now;
-    }
+    const auto question_of = [&](const Contests::Contest& contest) -> const Question& {
+        return questions_[contest.entry % questions_.size()];
+    };
+    worker.contests.decide(
+        *worker.distance, *pairing_.cols,
+        [&](const auto& contest) { return static_cast<std::size_t>(question_of(contest).k); },
+        [&](const auto& contest) { return worker.floors[contest.entry]; },
+        [&](const auto& contest, std::span<const Candidate> candidates) {
+            float& floor = worker.floors[contest.entry];
+            floor = std::max(floor, question_of(contest).offer(contest.row, candidates));
+        });
 }
 
 }  // namespace tripletmine

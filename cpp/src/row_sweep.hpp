@@ -18,6 +18,7 @@
 #include <span>
 #include <vector>
 
+#include "contests.hpp"
 #include "exact.hpp"
 #include "filter.hpp"
 #include "kernels/kernel_set.hpp"
@@ -52,15 +53,6 @@ public:
     std::int64_t run();
 
 private:
-    // Those of one row, question and run of columns that are still to be decided.
-    struct Contest {
-        std::int64_t row;
-        std::uint32_t question;
-        std::uint32_t entry;     // of the row and question among the worker's floors
-        std::size_t begin, end;  // of the worker's contenders
-        std::size_t now;         // how many, the first ones, are decided next
-    };
-
     struct alignas(64) Worker {  // no cache line belongs to two
         Walk::Scratch walk;
         std::vector<float> uppers;
@@ -69,12 +61,8 @@ private:
         // Of each question: the columns' bias, infinite where one is left out.
         std::vector<std::vector<float>> biases;
         std::vector<Interval> gaps;
-        std::vector<Contender> contenders;
-        std::vector<Contest> contests;  // row by row
+        Contests contests;  // by row and question; a row's runs of columns apart
         std::optional<ExactDistance> distance;
-        std::vector<std::int64_t> cols;
-        std::vector<double> distances;
-        std::vector<Candidate> candidates;
     };
 
     // A part of a row's columns, without some of them.
@@ -87,10 +75,8 @@ private:
     const float* leave_out(const Interval& gap, std::size_t question, Worker& worker) const;
     Part part_of(const Question& question, std::int64_t row, const Interval& cols) const;
     Interval self_among(std::int64_t row, const Interval& cols) const;
-    bool too_many(const Walk::Task& task, std::span<const Contest> contests) const;
+    bool too_many(const Walk::Task& task, const Contests& contests) const;
     void decide(Worker& worker) const;
-    void decide_next(Worker& worker) const;
-    static void drop_hopeless(Worker& worker);
 
     Team& team_;
     const KernelSet& kernels_;

@@ -5,6 +5,7 @@
 #include <functional>
 #include <limits>
 
+#include "contests.hpp"
 #include "exact.hpp"
 
 namespace tripletmine {
@@ -93,14 +94,16 @@ public:
           contenders_(static_cast<std::size_t>(rows)),
           exact_(*pairing.rows, *pairing.cols, kernels, pairing.metric) {}
 
-    void begin() {
+    void begin(std::int64_t first_row) {
+        first_row_ = first_row;
         std::fill(floors_.begin(), floors_.end(), -std::numeric_limits<float>::infinity());
         std::fill(best_.begin(), best_.end(), -std::numeric_limits<float>::infinity());
         for (std::vector<Contender>& of_row : contenders_) of_row.clear();
     }
 
-    // Takes the scores of a row, at this place of the block, with a run of columns.
-    void take(std::int64_t row, std::size_t place, Interval cols, const float* scores) {
+    // Takes the scores of a row with a run of columns.
+    void take(std::int64_t row, Interval cols, const float* scores) {
+        const auto place = static_cast<std::size_t>(row - first_row_);
         const auto part = [&](std::int64_t begin, std::int64_t end) {
             const int found = pairing_.scorer().contend(
                 scores + begin - cols.begin,
@@ -120,19 +123,31 @@ public:
         if (self < cols.end) part(self + 1, cols.end);
     }
 
-    // Decides the k likeliest: they reach what the last of them does.
-    float floor(std::int64_t row, std::size_t place, const ScoreSpace& space) {
-        std::vector<Contender>& best = contenders_[place];
+    // Decides the k likeliest of each row: they reach what the last of them does.
+    void find_floors(const ScoreSpace& space, std::span<float> floors) {
         const auto k = static_cast<std::size_t>(k_);
-        if (best.size() < k) return floors_[place];
-        bring_forward(best, k);
-        cols_.clear();
-        for (std::size_t i = 0; i < k; ++i) cols_.push_back(best[i].col);
-        distances_.resize(k);
-        exact_.many(row, cols_, distances_.data());
-        const auto [least, most] = std::minmax_element(distances_.begin(), distances_.end());
-        return std::max(floors_[place],
-                        space.floor(sign_, sign_ == Sign::nearest ? *most : *least));
+        pairs_.clear();
+        for (std::size_t place = 0; place < floors.size(); ++place) {
+            std::vector<Contender>& best = contenders_[place];
+            if (best.size() < k) continue;
+            bring_forward(best, k);
+            for (std::size_t i = 0; i < k; ++i) {
+                pairs_.push_back(
+                    {static_cast<std::uint32_t>(first_row_) + static_cast<std::uint32_t>(place),
+                     best[i].col});
+            }
+        }
+        distances_.resize(pairs_.size());
+        exact_.many(pairs_, distances_.data());
+        std::span<const double> left(distances_);
+        for (std::size_t place = 0; place < floors.size(); ++place) {
+            floors[place] = floors_[place];
+            if (contenders_[place].size() < k) continue;
+            const auto [least, most] = std::ranges::minmax(left.first(k));
+            left = left.subspan(k);
+            floors[place] =
+                std::max(floors[place], space.floor(sign_, sign_ == Sign::nearest ? most : least));
+        }
     }
     std::int64_t decided() const { return exact_.decided(); }
 
@@ -148,13 +163,14 @@ private:
     bool may_meet_itself_;
     Sign sign_;
     std::int64_t k_;
+    std::int64_t first_row_ = 0;
     std::vector<float> floors_;
     std::vector<float> best_;  // of each row: see Scorer::contend
     std::vector<float> uppers_;
     std::vector<std::int32_t> places_;
     std::vector<std::vector<Contender>> contenders_;  // of each row
     ExactDistance exact_;
-    std::vector<std::int64_t> cols_;
+    std::vector<PairOfRows> pairs_;
     std::vector<double> distances_;
 };
 
@@ -206,19 +222,16 @@ Seeds find_seeds(Team& team, const KernelSet& kernels, Pairing pairing, Relation
         std::partial_sort(worker.order.begin(),
                           worker.order.begin() + static_cast<std::ptrdiff_t>(chosen),
                           worker.order.end());
-        own.begin();
+        own.begin(begin);
         for (std::size_t i = 0; i < chosen; ++i) {
             const std::int64_t first = worker.order[i].second * block_cols;
             walk.run_rows({begin, end, first, std::min(cols.size(), first + block_cols)}, id,
                           worker.walk,
                           [&](std::int64_t row, const Interval& run, const float* scores) {
-                              own.take(row, static_cast<std::size_t>(row - begin), run, scores);
+                              own.take(row, run, scores);
                           });
         }
-        for (std::int64_t row = begin; row < end; ++row) {
-            seeds.floors[static_cast<std::size_t>(row)] =
-                own.floor(row, static_cast<std::size_t>(row - begin), space);
-        }
+        own.find_floors(space, std::span(seeds.floors).subspan(begin, end - begin));
     });
     for (const Meeting& one : meetings) seeds.decided += one.decided();
     return seeds;

@@ -27,6 +27,7 @@
 #include <thread>
 #include <vector>
 
+#include "contests.hpp"
 #include "exact.hpp"
 #include "filter.hpp"
 #include "metric.hpp"
@@ -100,9 +101,7 @@ private:
         std::vector<Undecided> undecided;
         std::vector<std::uint32_t> order;  // of the undecided, by row
         std::optional<ExactDistance> distance;
-        std::vector<Contender> contenders;
-        std::vector<std::int64_t> others;
-        std::vector<double> distances;
+        Contests contests;
         std::int64_t doubts = 0, seen = 0;  // pairs kept for want of closer bounds, and all
     };
 
@@ -159,7 +158,6 @@ private:
         return {worker, std::span(worker.order).subspan(begin, count)};
     }
     void decide(Worker& worker, const Part& pairs);
-    void decide(Worker& worker, std::int64_t row, std::span<const Contender> contenders);
     void decide_all();
     template <typename Change>
     void change(std::int64_t row, Change change);
@@ -520,39 +518,30 @@ void Sweep<Selector>::decide_all() {
 
 template <typename Selector>
 void Sweep<Selector>::decide(Worker& worker, const Part& pairs) {
+    const auto floor = [&](std::int64_t row) {
+        return floors_[row].load(std::memory_order_relaxed);
+    };
     const std::size_t count = pairs.order.size();
-    for (std::size_t i = 0, end; i < count; i = end) {
+    worker.contests.clear();
+    for (std::size_t i = 0; i < count;) {
         const std::int64_t row = pairs[i].row;
-        const auto floor = [&] { return floors_[row].load(std::memory_order_relaxed); };
-        worker.contenders.clear();
-        for (end = i; end < count && pairs[end].row == row; ++end) {
-            worker.contenders.push_back({pairs[end].other, pairs[end].upper});
+        for (; i < count && pairs[i].row == row; ++i) {
+            if (pairs[i].upper >= floor(row)) {
+                worker.contests.add({pairs[i].other, pairs[i].upper});
+            }
         }
-        // The k best first, then those that may still be among them.
-        std::span<Contender> left(worker.contenders);
-        left = left.first(bring_forward_above(left, floor()));
-        const std::size_t first = std::min(left.size(), static_cast<std::size_t>(selector_.most()));
-        bring_forward(left, first);
-        decide(worker, row, left.first(first));
-        left = left.subspan(first);
-        decide(worker, row, left.first(bring_forward_above(left, floor())));
+        worker.contests.close(row, 0);
     }
-}
-
-template <typename Selector>
-void Sweep<Selector>::decide(Worker& worker, std::int64_t row,
-                             std::span<const Contender> contenders) {
-    if (contenders.empty()) return;
-    worker.others.clear();
-    for (const Contender& one : contenders) worker.others.push_back(one.col);
-    worker.distances.resize(worker.others.size());
-    worker.distance->many(row, worker.others, worker.distances.data());
-    change(row, [&] {
-        for (std::size_t j = 0; j < worker.others.size(); ++j) {
-            selector_.offer(row, {worker.distances[j], pairing_.cols->row(worker.others[j])});
-        }
-        return selector_.floor(row);
-    });
+    const auto k = static_cast<std::size_t>(selector_.most());
+    worker.contests.decide(
+        *worker.distance, *pairing_.cols, [&](const auto&) { return k; },
+        [&](const auto& contest) { return floor(contest.row); },
+        [&](const auto& contest, std::span<const Candidate> candidates) {
+            change(contest.row, [&] {
+                for (const Candidate& one : candidates) selector_.offer(contest.row, one);
+                return selector_.floor(contest.row);
+            });
+        });
 }
 
 // Lets the selector change its mind about a row: `change` returns a floor, of all that it knows or

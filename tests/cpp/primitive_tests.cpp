@@ -115,6 +115,48 @@ void check_exact_sums(Tally& tally, const KernelSet& kernels) {
     }
 }
 
+// The same of float32 rows that lie anywhere, and touch nothing behind their last element.
+void check_exact_sums_of_float32(Tally& tally, const KernelSet& kernels) {
+    Random random(5);
+    for (const std::int64_t dim : {1, 2, 7, 8, 9, 15, 16, 17, 31, 40, 63, 127, 129, 513}) {
+        for (int count = 0; count <= 9; ++count) {
+            // The first is x. Each is a vector of its own; and the middle of `soon` is none.
+            std::vector<std::vector<float>> rows(static_cast<std::size_t>(count) + 1);
+            std::vector<const void*> memory;
+            for (std::vector<float>& row : rows) {
+                for (std::int64_t k = 0; k < dim; ++k) {
+                    const int exponent = dim % 2 == 0 ? 0 : static_cast<int>(random.below(200));
+                    row.push_back(static_cast<float>(std::ldexp(random.uniform(), exponent - 100)));
+                }
+                memory.push_back(row.data());
+            }
+            const void* const soon[] = {rows[0].data(), nullptr, rows.back().data()};
+            std::vector<double> dots(static_cast<std::size_t>(count) + 1, -7.0), squares = dots;
+            const void* const* others = memory.data() + 1;
+            kernels.exact_dot_float32(memory[0], others, count, dim, soon, count % 4, dots.data());
+            kernels.exact_squares_float32(memory[0], others, count, dim, soon, count % 4,
+                                          squares.data());
+            for (int i = 0; i < count; ++i) {
+                const auto x = [&](std::int64_t k) { return static_cast<double>(rows[0][k]); };
+                const auto y = [&](std::int64_t k) { return static_cast<double>(rows[i + 1][k]); };
+                const double dot = sum8(dim, [&](std::int64_t k) { return x(k) * y(k); });
+                const double square =
+                    sum8(dim, [&](std::int64_t k) { return (x(k) - y(k)) * (x(k) - y(k)); });
+                const std::string where = "_float32, row " + std::to_string(i) + " of " +
+                                          std::to_string(count) + ", dim " + std::to_string(dim);
+                tally.check(same_bits(dots[i], dot), "exact_dot" + where + ": found " +
+                                                         text(dots[i]) + ", expected " + text(dot));
+                tally.check(same_bits(squares[i], square), "exact_squares" + where + ": found " +
+                                                               text(squares[i]) + ", expected " +
+                                                               text(square));
+            }
+            tally.check(
+                dots[count] == -7.0 && squares[count] == -7.0,
+                "exact sums of float32 write beyond their " + std::to_string(count) + " outputs");
+        }
+    }
+}
+
 // Candidates counted by their scores: each in the slot that its bounds prove, or named as open.
 void check_tally(Tally& tally, const KernelSet& kernels) {
     Random random(31);
@@ -406,6 +448,7 @@ void check_code_products(Tally& tally, const KernelSet& kernels) {
 void check_primitives(Tally& tally, const KernelSet& kernels) {
     check_widening(tally, kernels);
     check_exact_sums(tally, kernels);
+    check_exact_sums_of_float32(tally, kernels);
     check_tally(tally, kernels);
     check_transpose(tally, kernels);
     check_pack_floats(tally, kernels);

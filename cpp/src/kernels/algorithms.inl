@@ -497,44 +497,52 @@ void exact_sums(const double* x, const double* y, std::ptrdiff_t stride, int cou
                                                 nullptr};
 
 // `together` rows of float32 as they lie; they share a load of x, and none waits for the sum of
-// another.
+// another. Rows lie anywhere: what is wanted next is asked for line by line, since a processor
+// keeps track of a few lines only, and into the second-level cache, which keeps track of more.
 template <bool squares, int together>
-void sums_of_float32(const double* x, const void* const* rows, std::int64_t dim,
-                     double* out) noexcept {
-    constexpr int bytes = 4;
-    const std::int64_t whole = dim / lanes * lanes;
-    const char* y[together];
-    for (int j = 0; j < together; ++j) y[j] = static_cast<const char*>(rows[j]);
+void sums_of_float32(const void* x, const void* const* rows, std::int64_t dim,
+                     const void* const* soon, int soon_count, double* out) noexcept {
+    constexpr int bytes = 4, line = 64 / bytes, second_level = 2;
+    const auto at = [](const void* row, std::int64_t k) {
+        return static_cast<const char*>(row) + k * bytes;
+    };
     F64x8 sums[together];
     for (int j = 0; j < together; ++j) sums[j] = F64x8::zero();
-    for (std::int64_t k = 0; k < whole; k += lanes) {
-        const F64x8 xk = F64x8::load(x + k);
+    const auto add_lanes = [&](std::int64_t k) {
+        const F64x8 xk = widen8_float32(at(x, k));
         for (int j = 0; j < together; ++j) {
-            sums[j] = accumulate_term<squares>(sums[j], xk, widen8_float32(y[j] + k * bytes));
+            sums[j] = accumulate_term<squares>(sums[j], xk, widen8_float32(at(rows[j], k)));
         }
+    };
+    std::int64_t k = 0;
+    for (; k + line <= dim; k += line) {
+        for (int j = 0; j < soon_count; ++j) {
+            __builtin_prefetch(at(soon[j], k), 0, second_level);
+        }
+        for (int i = 0; i < line; i += lanes) add_lanes(k + i);
     }
+    for (; k + lanes <= dim; k += lanes) add_lanes(k);
+    const auto rest = [&](const void* row) {
+        char padded[lanes * bytes] = {};
+        for (std::int64_t b = 0; b < (dim - k) * bytes; ++b) padded[b] = at(row, k)[b];
+        return widen8_float32(padded);
+    };
     for (int j = 0; j < together; ++j) {
-        if (whole < dim) {
-            char rest[lanes * bytes] = {};
-            for (std::int64_t b = 0; b < (dim - whole) * bytes; ++b) {
-                rest[b] = y[j][whole * bytes + b];
-            }
-            sums[j] =
-                accumulate_term<squares>(sums[j], F64x8::load(x + whole), widen8_float32(rest));
-        }
+        if (k < dim) sums[j] = accumulate_term<squares>(sums[j], rest(x), rest(rows[j]));
         out[j] = reduce(sums[j]);
     }
 }
 
 template <bool squares>
-void exact_sums_float32(const double* x, const void* const* rows, int count, std::int64_t dim,
-                        double* out) noexcept {
+void exact_sums_float32(const void* x, const void* const* rows, int count, std::int64_t dim,
+                        const void* const* soon, int soon_count, double* out) noexcept {
     for (; count >= 4; count -= 4, rows += 4, out += 4) {
-        sums_of_float32<squares, 4>(x, rows, dim, out);
+        sums_of_float32<squares, 4>(x, rows, dim, soon, soon_count, out);
     }
-    if (count == 3) sums_of_float32<squares, 3>(x, rows, dim, out);
-    if (count == 2) sums_of_float32<squares, 2>(x, rows, dim, out);
-    if (count == 1) sums_of_float32<squares, 1>(x, rows, dim, out);
+    const auto sums = count == 3   ? sums_of_float32<squares, 3>
+                      : count == 2 ? sums_of_float32<squares, 2>
+                                   : sums_of_float32<squares, 1>;
+    if (count > 0) sums(x, rows, dim, soon, soon_count, out);
 }
 
 constexpr int code_block = packing_block / panel_rows;  // elements of a row in a block of codes

@@ -212,11 +212,13 @@ struct KernelSet {
                       std::int64_t padded_dim, double* out) noexcept;
     void (*exact_squares)(const double* x, const double* y, std::ptrdiff_t stride, int count,
                           std::int64_t padded_dim, double* out) noexcept;
-    // The same against rows of `dim` float32 elements, which lie anywhere.
-    void (*exact_dot_float32)(const double* x, const void* const* rows, int count, std::int64_t dim,
-                              double* out) noexcept;
-    void (*exact_squares_float32)(const double* x, const void* const* rows, int count,
-                                  std::int64_t dim, double* out) noexcept;
+    // The same of rows of `dim` float32 elements, which lie anywhere: x and `count` others.
+    // Meanwhile the memory of `soon_count` rows is asked for, those that are wanted next.
+    void (*exact_dot_float32)(const void* x, const void* const* rows, int count, std::int64_t dim,
+                              const void* const* soon, int soon_count, double* out) noexcept;
+    void (*exact_squares_float32)(const void* x, const void* const* rows, int count,
+                                  std::int64_t dim, const void* const* soon, int soon_count,
+                                  double* out) noexcept;
 
     // Codes of a panel of sixteen rows of float32 as they lie, each times its factor: row by row,
     // with zeros up to the end of a block of the packing. A code is the nearest integer to an
