@@ -30,6 +30,10 @@ static_assert(tile_cols % panel_rows == 0 && panel_rows % tile_rows == 0);
 static_assert(tile_rows % code_rows == 0);
 static_assert(tile_granule % tile_cols == 0 && I32::width == F32::width);
 
+// Asks for memory that is wanted after what is at hand, line by line; and into the second-level
+// cache, which keeps track of more lines at a time than the first.
+inline void fetch_line(const void* at) { __builtin_prefetch(at, 0, 2); }
+
 // The sums of a tile stay in registers only if all loops over them are unrolled before the compiler
 // splits the array up. gcc leaves the outermost loops of a function for later, unless asked:
 // without the pragmas below it stores every sum in every step.
@@ -141,9 +145,12 @@ inline void score_code_rows(const char* rows, const char* cols, std::ptrdiff_t p
 
 [[maybe_unused]] void score_codes(const void* row_side, const void* col_side,
                                   std::ptrdiff_t panel_bytes, int depth, const std::int32_t* start,
-                                  bool accumulate, const void*, void* to,
+                                  bool accumulate, const void* soon, void* to,
                                   std::ptrdiff_t stride) noexcept {
-    constexpr int row_bytes = packing_block / panel_rows;
+    constexpr int row_bytes = packing_block / panel_rows, line = 64;
+    for (int at = 0; soon != nullptr && at < depth * tile_cols / strip_shares; at += line) {
+        fetch_line(static_cast<const char*>(soon) + at);
+    }
     const char* rows = static_cast<const char*>(row_side);
     const char* cols = static_cast<const char*>(col_side);
     std::int32_t* tile = static_cast<std::int32_t*>(to);
@@ -502,7 +509,7 @@ void exact_sums(const double* x, const double* y, std::ptrdiff_t stride, int cou
 template <bool squares, int together>
 void sums_of_float32(const void* x, const void* const* rows, std::int64_t dim,
                      const void* const* soon, int soon_count, double* out) noexcept {
-    constexpr int bytes = 4, line = 64 / bytes, second_level = 2;
+    constexpr int bytes = 4, line = 64 / bytes;
     const auto at = [](const void* row, std::int64_t k) {
         return static_cast<const char*>(row) + k * bytes;
     };
@@ -516,9 +523,7 @@ void sums_of_float32(const void* x, const void* const* rows, std::int64_t dim,
     };
     std::int64_t k = 0;
     for (; k + line <= dim; k += line) {
-        for (int j = 0; j < soon_count; ++j) {
-            __builtin_prefetch(at(soon[j], k), 0, second_level);
-        }
+        for (int j = 0; j < soon_count; ++j) fetch_line(at(soon[j], k));
         for (int i = 0; i < line; i += lanes) add_lanes(k + i);
     }
     for (; k + lanes <= dim; k += lanes) add_lanes(k);
