@@ -95,6 +95,28 @@ public:
         decide_next(exact, cols, offer);
     }
 
+    // Makes one contest of those of an entry, and leaves those that reach their floor.
+    template <typename Floor>
+    void gather(Floor floor) {
+        drop_hopeless(floor);
+        std::stable_sort(contests_.begin(), contests_.end(),
+                         [](const Contest& a, const Contest& b) { return a.entry < b.entry; });
+        std::vector<Contest> whole;
+        gathered_.clear();
+        for (const Contest& contest : contests_) {
+            const std::size_t begin = gathered_.size();
+            if (whole.empty() || whole.back().entry != contest.entry) {
+                whole.push_back({contest.row, contest.entry, begin, begin, 0});
+            }
+            const std::span<Contender> some = contenders_of(contest);
+            gathered_.insert(gathered_.end(), some.begin(), some.end());
+            whole.back().end = gathered_.size();
+        }
+        contests_.swap(whole);
+        contenders_.swap(gathered_);
+    }
+
+private:
     // Leaves those that reach their floor.
     template <typename Floor>
     void drop_hopeless(Floor floor) {
@@ -105,7 +127,6 @@ public:
         std::erase_if(contests_, [](const Contest& contest) { return contest.now == 0; });
     }
 
-private:
     std::span<Contender> contenders_of(const Contest& contest) {
         return std::span(contenders_).subspan(contest.begin, contest.end - contest.begin);
     }
@@ -131,7 +152,7 @@ private:
         }
     }
 
-    std::vector<Contender> contenders_;
+    std::vector<Contender> contenders_, gathered_;
     std::size_t closed_ = 0;  // how many of them belong to a contest
     std::vector<Contest> contests_;
     std::vector<PairOfRows> pairs_;

@@ -197,6 +197,13 @@ FilterPlan Join::plan_filter(const FilterCase& asked) {
     return plan;
 }
 
+// Whether a RowSweep answers such a question.
+bool Join::by_rows(Relation relation, std::int64_t k) {
+    const FilterCase asked = case_of(relation, k);
+    return RowSweep::suits(asked) &&
+           (k > most_seeded || plan_filter(asked)[0].precision != Precision::projected);
+}
+
 // For a BlockSweep, of whose rows enough are needed to try a scorer with some of them. Its rows
 // begin without floors, which makes survivors as many as if several candidates were wanted.
 FilterPlan Join::plan_filter_of_blocks(std::int64_t k) {
@@ -240,16 +247,19 @@ Choice Join::rank(Relation relation, Sign sign, std::int64_t k, std::vector<Rang
 }
 
 void Join::sweep_rows(const std::vector<RowSweep::Question>& questions) {
+    const FilterCase asked = case_of(questions.back().relation, questions.back().k);
+    const auto chosen = chosen_plan(asked);
     RowSweep sweep(
         team_, kernels_, [this](Precision precision) { return packed(precision); },
-        plan_filter(case_of(questions.back().relation, questions.back().k)), questions);
+        chosen ? *chosen : plan_stages(asked), questions);
     decided_ += sweep.run();
 }
 
 template <Sign sign>
 Choice Join::rank_as(Relation relation, std::int64_t k, std::vector<Range> ranges) {
-    Ranked<sign> selector(rows_->size(), k, space_, std::move(ranges));
-    if (selector.unlimited() && RowSweep::suits(rows_->size(), cols_->size(), k)) {
+    const bool by_row = ranges.empty() && by_rows(relation, k);
+    Ranked<sign> selector(rows_->size(), k, space_, std::move(ranges), !by_row);
+    if (by_row) {
         sweep_rows({{question_of(relation, selector)}});
         return sorted(std::move(selector));
     }
@@ -274,7 +284,7 @@ Choice Join::sorted(Ranked<sign> selector) {
 }
 
 std::pair<Choice, Choice> Join::first(Sign positive, Sign negative, std::int64_t k) {
-    if (!RowSweep::suits(rows_->size(), cols_->size(), k)) {
+    if (!by_rows(Relation::negatives, k)) {
         Choice negatives = rank(Relation::negatives, negative, k, {});
         return {rank(Relation::positives, positive, 1, {}), std::move(negatives)};
     }
@@ -287,8 +297,8 @@ std::pair<Choice, Choice> Join::first(Sign positive, Sign negative, std::int64_t
 
 template <Sign positive, Sign negative>
 std::pair<Choice, Choice> Join::first_as(std::int64_t k) {
-    Ranked<positive> positives(rows_->size(), 1, space_, {});
-    Ranked<negative> negatives(rows_->size(), k, space_, {});
+    Ranked<positive> positives(rows_->size(), 1, space_, {}, false);
+    Ranked<negative> negatives(rows_->size(), k, space_, {}, false);
     sweep_rows({{question_of(Relation::positives, positives),
                  question_of(Relation::negatives, negatives)}});
     return {sorted(std::move(positives)), sorted(std::move(negatives))};

@@ -182,6 +182,7 @@ private:
     FilterCase case_of(Relation relation, std::int64_t k, bool both_ways = false) const;
     std::optional<FilterPlan> chosen_plan(const FilterCase& asked);
     FilterPlan plan_filter(const FilterCase& asked);
+    bool by_rows(Relation relation, std::int64_t k);
     FilterPlan plan_filter_of_blocks(std::int64_t k);
     const Projection* learn(const FewDirections& few);
     const Origin& origin();

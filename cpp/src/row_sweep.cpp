@@ -10,6 +10,21 @@ namespace {
 
 constexpr float infinite = std::numeric_limits<float>::infinity();
 
+bool is_small(std::int64_t rows, std::int64_t cols) {
+    constexpr double few = 1 << 20;
+    return static_cast<double>(rows) * static_cast<double>(cols) <= few;
+}
+
+// Of large inputs, how many scores of a row are looked at together: they stay in the second-level
+// cache for all rows of a block.
+constexpr std::int64_t cols_of_part = 10 * tile_granule;
+
+std::size_t hands_of(std::span<const RowSweep::Question> questions) {
+    int most = 0;
+    for (const RowSweep::Question& one : questions) most = std::max(most, hands_for(one.k));
+    return static_cast<std::size_t>(most);
+}
+
 // All pairs, unless nothing but positives is asked for.
 Relation relation_of(std::span<const RowSweep::Question> questions) {
     const bool positives = std::all_of(
@@ -20,6 +35,21 @@ Relation relation_of(std::span<const RowSweep::Question> questions) {
 
 }  // namespace
 
+bool RowSweep::suits(const FilterCase& asked) {
+    if (asked.k < 1 || asked.k > most_contended) return false;
+    if (is_small(asked.rows, asked.cols) || asked.k > most_seeded) return true;
+    if (!asked.one_side) return asked.k > 1;
+    // In nanoseconds a row on one core, about: scoring each pair once more, and looking at all
+    // scores; and what Sweep takes to keep floors for each candidate that is wanted.
+    constexpr double looking = 0.3, keeping = 750.0;
+    const KernelSet& kernels = asked.kernels;
+    const double scoring =
+        kernels.coarse_takes + (asked.dim < kernels.coarse_pays_from ? kernels.coarse_saves : 0.0);
+    return static_cast<double>(asked.cols) *
+               (0.5 * static_cast<double>(asked.dim) * scoring + looking) <
+           keeping * static_cast<double>(asked.k);
+}
+
 RowSweep::RowSweep(Team& team, const KernelSet& kernels, Pack pack, const FilterPlan& plan,
                    std::span<const Question> questions)
     : team_(team),
@@ -28,13 +58,17 @@ RowSweep::RowSweep(Team& team, const KernelSet& kernels, Pack pack, const Filter
       plan_(plan),
       questions_(questions),
       pairing_(pack_(plan[0].precision)),
-      once_(pairing_.symmetric && relation_of(questions) == Relation::any &&
+      in_parts_(!is_small(pairing_.rows->size(), pairing_.cols->size())),
+      hands_(hands_of(questions)),
+      once_(!in_parts_ && pairing_.symmetric && relation_of(questions) == Relation::any &&
             pairing_.cols->dim() >= kernels.copy_pays_from &&
             // The first blocks have the most to score; all threads are to find as much.
             pairing_.cols->size() >= 2 * team.size() * plan_matrix(pairing_).rows_per_block),
       walk_(team, pairing_.both_ways(), relation_of(questions),
             once_ ? plan_matrix(pairing_)
-                  : plan_blocks(pairing_, pairing_.col_operand->padded_size(), team.size())),
+                  : plan_blocks(pairing_,
+                                in_parts_ ? cols_of_part : pairing_.col_operand->padded_size(),
+                                team.size())),
       workers_(static_cast<std::size_t>(team.size())) {
     pairing_ = pairing_.both_ways();
     walk_.announce();
@@ -51,8 +85,7 @@ std::int64_t RowSweep::run() {
         });
     }
     for (auto stage = plan_.begin();;) {
-        const bool last = stage + 1 == plan_.end();
-        blocks = settle(blocks, last);
+        blocks = settle(blocks, *stage, stage + 1 == plan_.end());
         if (blocks.empty()) break;
         matrix_.reset();
         pairing_ = pack_((++stage)->precision).both_ways();
@@ -67,7 +100,8 @@ std::int64_t RowSweep::run() {
 
 // Answers the questions for some blocks of rows; returns those which are better off with closer
 // scores, unless these are the last ones.
-std::vector<std::size_t> RowSweep::settle(const std::vector<std::size_t>& blocks, bool last) {
+std::vector<std::size_t> RowSweep::settle(const std::vector<std::size_t>& blocks,
+                                          const FilterStage& stage, bool last) {
     std::vector<std::uint8_t> open(blocks.size());
     for (Worker& worker : workers_) {
         const std::int64_t cols = pairing_.cols->size();
@@ -84,7 +118,7 @@ std::vector<std::size_t> RowSweep::settle(const std::vector<std::size_t>& blocks
         const Walk::Task& task = walk_.tasks()[blocks[at]];
         Worker& worker = workers_[static_cast<std::size_t>(id)];
         contend(task, id, worker);
-        if (!last && too_many(task, worker.contests)) {
+        if (!last && too_many(task, worker.contests.size(), stage)) {
             open[at] = 1;
         } else {
             decide(worker);
@@ -104,9 +138,7 @@ void RowSweep::contend(const Walk::Task& task, int id, Worker& worker) {
     const auto entries =
         static_cast<std::size_t>(task.row_end - task.row_begin) * questions_.size();
     worker.floors.assign(entries, -infinite);
-    const bool several = std::any_of(questions_.begin(), questions_.end(),
-                                     [](const Question& question) { return question.k > 1; });
-    worker.best.assign(several ? entries * contended_hands : 0, -infinite);
+    worker.best.assign(entries * hands_, -infinite);
     worker.contests.clear();
     const auto entry_of = [&](std::int64_t row, std::size_t question) {
         return static_cast<std::size_t>(row - task.row_begin) * questions_.size() + question;
@@ -117,7 +149,7 @@ void RowSweep::contend(const Walk::Task& task, int id, Worker& worker) {
             if (part.size() == 0) continue;
             const Sign sign = questions_[q].sign;
             const std::size_t entry = entry_of(row, q);
-            float* best = several ? worker.best.data() + entry * contended_hands : nullptr;
+            float* best = worker.best.data() + entry * hands_;
             TileSide side = pairing_.col_operand->side(sign, part.begin, nullptr, nullptr);
             side.bias = leave_out(gap, q, worker) + part.begin;
             const int found = pairing_.scorer().contend(
@@ -141,9 +173,10 @@ void RowSweep::contend(const Walk::Task& task, int id, Worker& worker) {
         walk_.run_rows(task, id, worker.walk, visit);
     }
     // In earlier runs of a row columns met lower floors.
-    if (!pairing_.rows->grouped()) return;
-    worker.contests.drop_hopeless(
-        [&](const Contests::Contest& contest) { return worker.floors[contest.entry]; });
+    if (in_parts_ || pairing_.rows->grouped()) {
+        worker.contests.gather(
+            [&](const Contests::Contest& contest) { return worker.floors[contest.entry]; });
+    }
 }
 
 // The columns' bias for a question, infinite in a gap, which neighbouring rows often share.
@@ -184,12 +217,16 @@ Interval RowSweep::self_among(std::int64_t row, const Interval& cols) const {
     return {position, position + 1};
 }
 
-// Whether closer scores are cheaper than what these leave to do.
-bool RowSweep::too_many(const Walk::Task& task, const Contests& contests) const {
-    constexpr std::int64_t many = 32;  // doubts for each row and question
-    std::int64_t accepted = 0;
-    for (const Question& question : questions_) accepted += many + question.k;
-    return static_cast<std::int64_t>(contests.size()) > accepted * (task.row_end - task.row_begin);
+// Whether closer scores are cheaper than what these leave to do, beyond those that are wanted.
+bool RowSweep::too_many(const Walk::Task& task, std::size_t contenders,
+                        const FilterStage& stage) const {
+    constexpr double few = 32.0;  // doubts for each row and question
+    const double doubts =
+        std::max(few, stage.most_doubts * static_cast<double>(pairing_.cols->size()));
+    double of_row = 0.0;
+    for (const Question& question : questions_) of_row += static_cast<double>(question.k) + doubts;
+    return static_cast<double>(contenders) >
+           of_row * static_cast<double>(task.row_end - task.row_begin);
 }
 
 void RowSweep::decide(Worker& worker) const {

@@ -1,15 +1,16 @@
-// RowSweep: the sweep of small inputs. A task has its rows to itself and sees all scores of a row
-// at once, so that a row's floor is known before any of its candidates is looked at.
+// RowSweep: the sweep of small inputs, and of questions for many candidates of every row. A task
+// has its rows to itself and sees all scores of a row, or a good part of them, at once: a floor is
+// known before any candidate is looked at.
 //
 //   for each block of rows
-//     contend     all scores of a row → what k of them surely reach, and the few that may too
+//     contend     scores of a row → what k of them surely reach, and those that may too
 //     decide      canonical distances → selectors, from the best on until the others cannot win
 //                 (where too many contend: closer scores first)
 //
-// For the first few candidates of every row and no other question; but questions may be put
-// together, and share the scores. No floors to keep, nothing locked. In a self-join all scores are
-// made before any is looked at, so that a pair needs one for both of its rows, where that is
-// quicker.
+// For the first k candidates of every row and no other question; but questions may be put together,
+// and share the scores. No floors to keep, nothing locked; but a pair of a large self-join is
+// scored for each of its rows. In a small one all scores are made before any is looked at, so that
+// a pair needs one for both of them, where that is quicker.
 #pragma once
 
 #include <cstdint>
@@ -23,6 +24,7 @@
 #include "filter.hpp"
 #include "kernels/kernel_set.hpp"
 #include "parallel.hpp"
+#include "seeds.hpp"
 #include "select/choice.hpp"
 #include "walk.hpp"
 
@@ -39,12 +41,8 @@ public:
         std::function<float(std::int64_t row, std::span<const Candidate> candidates)> offer;
     };
 
-    // Whether this is the better sweep for so many pairs, of which k are wanted of every row.
-    static bool suits(std::int64_t rows, std::int64_t cols, std::int64_t k) {
-        constexpr double few = 1 << 20;
-        return 0 < k && k <= most_contended &&
-               static_cast<double>(rows) * static_cast<double>(cols) <= few;
-    }
+    // Whether this is the better sweep, unless rows can be projected.
+    static bool suits(const FilterCase& asked);
 
     RowSweep(Team& team, const KernelSet& kernels, Pack pack, const FilterPlan& plan,
              std::span<const Question> questions);
@@ -70,12 +68,13 @@ private:
         Interval cols, gap;
     };
 
-    std::vector<std::size_t> settle(const std::vector<std::size_t>& blocks, bool last);
+    std::vector<std::size_t> settle(const std::vector<std::size_t>& blocks,
+                                    const FilterStage& stage, bool last);
     void contend(const Walk::Task& task, int id, Worker& worker);
     const float* leave_out(const Interval& gap, std::size_t question, Worker& worker) const;
     Part part_of(const Question& question, std::int64_t row, const Interval& cols) const;
     Interval self_among(std::int64_t row, const Interval& cols) const;
-    bool too_many(const Walk::Task& task, const Contests& contests) const;
+    bool too_many(const Walk::Task& task, std::size_t contenders, const FilterStage& stage) const;
     void decide(Worker& worker) const;
 
     Team& team_;
@@ -84,6 +83,8 @@ private:
     const FilterPlan plan_;
     const std::span<const Question> questions_;
     Pairing pairing_;
+    const bool in_parts_;  // whether a row's scores are not there all at once
+    const std::size_t hands_;
     const bool once_;  // whether each pair of a self-join is scored once, at first
     Walk walk_;
     std::optional<Walk::Matrix> matrix_;

@@ -88,7 +88,7 @@ public:
           sign_(sign),
           k_(k),
           floors_(static_cast<std::size_t>(rows)),
-          best_(static_cast<std::size_t>(rows) * contended_hands),
+          best_(static_cast<std::size_t>(rows * hands_for(k))),
           uppers_(static_cast<std::size_t>(block_cols + max_tile_cols)),
           places_(static_cast<std::size_t>(block_cols)),
           contenders_(static_cast<std::size_t>(rows)),
@@ -110,8 +110,8 @@ public:
                 pairing_.row_operand->side(sign_, row, nullptr, nullptr),
                 pairing_.col_operand->side(sign_, begin, nullptr, nullptr), sign_,
                 static_cast<int>(end - begin), static_cast<int>(k_),
-                best_.data() + place * contended_hands, uppers_.data(), floors_[place],
-                places_.data());
+                best_.data() + place * static_cast<std::size_t>(hands_for(k_)), uppers_.data(),
+                floors_[place], places_.data());
             for (int i = 0; i < found; ++i) {
                 const std::int32_t at = places_[static_cast<std::size_t>(i)];
                 contenders_[place].push_back({static_cast<std::uint32_t>(begin + at),
@@ -179,7 +179,7 @@ private:
 Seeds find_seeds(Team& team, const KernelSet& kernels, Pairing pairing, Relation relation,
                  const ScoreSpace& space, Sign sign, std::int64_t k) {
     const Dataset &rows = *pairing.rows, &cols = *pairing.cols;
-    if (k == 0 || k > most_contended) return {};
+    if (k == 0 || k > most_seeded) return {};
     if (relation == Relation::positives ||
         std::min(rows.size(), cols.size()) < least_share * candidates) {
         return {};

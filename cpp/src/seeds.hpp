@@ -13,6 +13,9 @@
 
 namespace tripletmine {
 
+// The k-th of more candidates says little, among those few: they get no floors.
+inline constexpr std::int64_t most_seeded = 24;
+
 struct Seeds {
     // By row: a score that k candidates of the relation reach, or -inf where nothing is known.
     // Empty where looking would not pay.

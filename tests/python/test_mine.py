@@ -47,6 +47,43 @@ def assert_same_triplets(ours, truth):
     assert ours.fell_back.tolist() == truth.fell_back.tolist()
 
 
+@pytest.mark.parametrize(
+    ("kind", "num_negatives"),
+    [
+        ("normal", 4),
+        ("near", 24),
+        ("duplicates", 25),
+        ("normal", 25),
+        ("near", 600),
+        ("grid", 1025),
+    ],
+)
+def test_many_negatives_of_rows_that_are_taken_in_parts(kind, num_negatives, monkeypatch):
+    n = 2500
+    rng = np.random.default_rng(3)
+    x, labels = rows(kind, n, 40, rng).astype(np.float32), rng.integers(0, 9, size=n)
+    some = np.sort(rng.permutation(n)[:25])
+    for options in [
+        {"metric": "euclidean"},
+        {"neg_strategy": "easy"},
+        {"groups": rng.integers(0, n // 4, size=n)},
+        {"ref_emb": x[300:] + np.float32(0.5), "ref_labels": labels[300:]},
+    ]:
+        call = {"pos_strategy": "hard", "neg_strategy": "hard"} | options
+        call["num_negatives"] = num_negatives
+        truth = reference.mine(x, labels, anchors=some, **call)
+        results = set()
+        sets = SUPPORTED if num_negatives < 100 else SUPPORTED[:2]
+        for kernel_set, n_threads in zip(sets, itertools.cycle((1, 3)), strict=False):
+            monkeypatch.setenv("TRIPLETMINE_ISA", kernel_set)
+            ours = tripletmine.mine(x, labels, n_threads=n_threads, **call)
+            results.add((ours.as_array().tobytes(), ours.d_ap.tobytes(), ours.d_an.tobytes()))
+            chosen = np.isin(ours.anchors, some)
+            assert ours.as_array()[chosen].tolist() == truth.as_array().tolist()
+            assert ours.d_an[chosen].tobytes() == truth.d_an.tobytes()
+        assert len(results) == 1
+
+
 LARGER = {
     "normal": (1500, 48),
     "grid": (1501, 5),

@@ -276,19 +276,43 @@ constexpr float none_beyond[2 * max_register] = {
     infinite, infinite, infinite, infinite, infinite, infinite, infinite, infinite,
     infinite, infinite, infinite, infinite, infinite, infinite, infinite, infinite};
 
-// The k-th largest of the hands' values: the largest that k of them are as large as.
-inline float kth_largest(const float* values, int k) {
-    float kth = -infinite;
-    for (int i = 0; i < contended_hands; ++i) {
-        const F32 value = F32::broadcast(values + i);
-        std::uint64_t as_large = 0;
-        for (int j = 0; j < contended_hands; j += F32::width) {
-            as_large |= at_least(F32::load(values + j), value) << j;
-        }
-        const float reached = __builtin_popcountll(as_large) >= k ? values[i] : -infinite;
-        kth = reached > kth ? reached : kth;
+// The float whose bits, as a number, are in the order of floats: those of negative ones inverted.
+inline float from_ordered(std::uint32_t ordered) {
+    const std::uint32_t sign = std::uint32_t{1} << 31;
+    const std::uint32_t bits = (ordered & sign) != 0 ? ordered ^ sign : ~ordered;
+    float value = 0.0f;
+    __builtin_memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+inline std::uint32_t to_ordered(float value) {
+    const std::uint32_t sign = std::uint32_t{1} << 31;
+    std::uint32_t bits = 0;
+    __builtin_memcpy(&bits, &value, sizeof bits);
+    return (bits & sign) != 0 ? ~bits : bits | sign;
+}
+
+// How many of some values, a whole number of registers, reach this one.
+inline int count_reaching(const float* values, int count, float least) {
+    int reaching = 0;
+    for (int i = 0; i < count; i += F32::width) {
+        reaching += __builtin_popcountll(at_least(F32::load(values + i), F32::broadcast(&least)));
     }
-    return kth;
+    return reaching;
+}
+
+// What k of some values, none of them NaN, reach: at least `floor`, which k of them do or is less
+// than all; at most the k-th largest, and short of it by less than a 2000-th part of it.
+inline float kth_largest(const float* values, int count, int k, float floor) {
+    F32 top = F32::broadcast(&floor);
+    for (int i = 0; i < count; i += F32::width) top = max(F32::load(values + i), top);
+    std::uint32_t reached = to_ordered(floor), beyond = to_ordered(largest(top)) + 1;
+    constexpr std::uint32_t close = 1 << 12;  // of 2^23 from one power of two to the next
+    while (beyond - reached > close) {
+        const std::uint32_t middle = reached + (beyond - reached) / 2;
+        (count_reaching(values, count, from_ordered(middle)) >= k ? reached : beyond) = middle;
+    }
+    return from_ordered(reached);
 }
 
 // The scale of a row of codes.
@@ -304,54 +328,105 @@ inline F32 score_at(const void* scores, F32 row_scale, const TileSide& cols, int
     return codes ? mul(score, F32::load(cols.scale + i)) : score;
 }
 
+// The bounds of a row's scores; writes the upper ones.
 template <bool codes, bool farthest>
-int contend_as(const void* scores, const TileSide& row, const TileSide& cols, int count, int k,
-               float* best, float* uppers, float& floor, std::int32_t* places) noexcept {
-    const F32 row_bias = F32::broadcast(row.bias), row_width = F32::broadcast(row.width);
-    const F32 row_scale = scale_of<codes>(row);
-    const auto lower_at = [&](int i) {
+struct RowBounds {
+    RowBounds(const void* of, const TileSide& row, const TileSide& others, float* to)
+        : scores(of),
+          cols(others),
+          uppers(to),
+          row_bias(F32::broadcast(row.bias)),
+          row_width(F32::broadcast(row.width)),
+          row_scale(scale_of<codes>(row)) {}
+
+    F32 upper(int i) const {
         const F32 score = signed_score<farthest>(score_at<codes>(scores, row_scale, cols, i));
-        const F32 upper = sub(sub(score, row_bias), F32::load(cols.bias + i));
-        upper.store(uppers + i);
-        return sub(sub(upper, row_width), F32::load(cols.width + i));
-    };
-    // The same of a register that may reach beyond the end, where anything may lie.
-    const auto last_lower_at = [&](int i) {
-        const int beyond = i + F32::width > count ? i + F32::width - count : 0;
-        return sub(lower_at(i), F32::load(none_beyond + max_register - F32::width + beyond));
-    };
-    int i = 0;
-    if (k == 1) {
-        F32 one = F32::broadcast(&floor), other = one;
-        for (; i + 2 * F32::width <= count; i += 2 * F32::width) {
-            one = max(one, lower_at(i));
-            other = max(other, lower_at(i + F32::width));
-        }
-        for (; i < count; i += F32::width) one = max(last_lower_at(i), one);
-        floor = largest(max(one, other));
-    } else {
-        for (; i + contended_hands <= count; i += contended_hands) {
-            for (int j = 0; j < contended_hands; j += F32::width) {
-                max(F32::load(best + j), lower_at(i + j)).store(best + j);
-            }
-        }
-        for (int j = 0; i < count; i += F32::width, j += F32::width) {
-            max(last_lower_at(i), F32::load(best + j)).store(best + j);
-        }
-        const float kth = kth_largest(best, k);
-        floor = kth > floor ? kth : floor;
+        const F32 bound = sub(sub(score, row_bias), F32::load(cols.bias + i));
+        bound.store(uppers + i);
+        return bound;
     }
+    F32 lower(int i) const { return sub(sub(upper(i), row_width), F32::load(cols.width + i)); }
+    // The same of a register that may reach beyond the end, where anything may lie.
+    F32 last_lower(int i, int count) const {
+        const int beyond = i + F32::width > count ? i + F32::width - count : 0;
+        return sub(lower(i), F32::load(none_beyond + max_register - F32::width + beyond));
+    }
+
+    const void* scores;
+    TileSide cols;
+    float* uppers;
+    F32 row_bias, row_width, row_scale;
+};
+
+// The places of those of `count` upper bounds that reach the floor; upper(i) are those from i on.
+template <typename Upper>
+inline int places_reaching(float floor, int count, Upper upper, std::int32_t* places) {
     int found = 0;
     const F32 least = F32::broadcast(&floor);
-    for (i = 0; i < count; i += word_bits) {
+    for (int i = 0; i < count; i += word_bits) {
         std::uint64_t bits = 0;
-        for (int j = 0; j < word_bits; j += F32::width) {
-            bits |= at_least(F32::load(uppers + i + j), least) << j;
+        for (int j = 0; j < word_bits && i + j < count; j += F32::width) {
+            bits |= at_least(upper(i + j), least) << j;
         }
         if (count - i < word_bits) bits &= (std::uint64_t{1} << (count - i)) - 1;
         for (; bits != 0; bits &= bits - 1) places[found++] = i + __builtin_ctzll(bits);
     }
     return found;
+}
+
+// What none of the others can change: with a floor, only those that reach it are dealt out.
+template <bool codes, bool farthest>
+int contend_above(const RowBounds<codes, farthest>& bounds, const TileSide& row, int count, int k,
+                  float* best, float& floor, std::int32_t* places) {
+    const int hands = hands_for(k);
+    const int reaching =
+        places_reaching(floor, count, [&](int i) { return bounds.upper(i); }, places);
+    bool raised = false;
+    for (int i = 0, dealt = 0; i < reaching; ++i) {
+        while (places[i] - dealt >= hands) dealt += hands;
+        const float lower = bounds.uppers[places[i]] - row.width[0] - bounds.cols.width[places[i]];
+        float& hand = best[places[i] - dealt];
+        raised = raised || lower > floor;
+        hand = lower > hand ? lower : hand;
+    }
+    if (!raised) return reaching;
+    floor = kth_largest(best, hands, k, floor);
+    int found = 0;
+    for (int i = 0; i < reaching; ++i) {
+        places[found] = places[i];
+        found += bounds.uppers[places[i]] >= floor ? 1 : 0;
+    }
+    return found;
+}
+
+template <bool codes, bool farthest>
+int contend_as(const void* scores, const TileSide& row, const TileSide& cols, int count, int k,
+               float* best, float* uppers, float& floor, std::int32_t* places) noexcept {
+    const RowBounds<codes, farthest> bounds(scores, row, cols, uppers);
+    int i = 0;
+    if (k == 1) {
+        F32 one = F32::broadcast(&floor), other = one;
+        for (; i + 2 * F32::width <= count; i += 2 * F32::width) {
+            one = max(one, bounds.lower(i));
+            other = max(other, bounds.lower(i + F32::width));
+        }
+        for (; i < count; i += F32::width) one = max(bounds.last_lower(i, count), one);
+        floor = largest(max(one, other));
+    } else if (floor > -infinite) {
+        return contend_above(bounds, row, count, k, best, floor, places);
+    } else {
+        const int hands = hands_for(k);
+        for (; i + hands <= count; i += hands) {
+            for (int j = 0; j < hands; j += F32::width) {
+                max(F32::load(best + j), bounds.lower(i + j)).store(best + j);
+            }
+        }
+        for (int j = 0; i < count; i += F32::width, j += F32::width) {
+            max(bounds.last_lower(i, count), F32::load(best + j)).store(best + j);
+        }
+        floor = kth_largest(best, hands, k, floor);
+    }
+    return places_reaching(floor, count, [&](int at) { return F32::load(uppers + at); }, places);
 }
 
 template <bool codes>

@@ -79,8 +79,12 @@ inline constexpr int float_chain = 64;
 // A row's scores are sifted and tallied in parts that stay in the nearest cache.
 inline constexpr int longest_part = 1024;
 
-// See Scorer::contend.
-inline constexpr int contended_hands = 32, most_contended = 24;
+// Among how many hands the scores of a row are dealt out of which the k best are wanted: so many
+// that few of these meet in one. See Scorer::contend.
+inline constexpr int most_contended = 1024, least_hands = 32;
+inline constexpr int hands_for(std::int64_t k) {
+    return k == 1 ? 0 : static_cast<int>((3 * k + least_hands - 1) / least_hands * least_hands);
+}
 
 // A row sorts its scores into buckets, one score after the other: a score less the biases of its
 // row and its column is g, and g lies in the bucket (g - origin) * per_score, rounded down, or in
@@ -134,11 +138,11 @@ struct Scorer {
 
     // Of `count` scores of one row: writes their upper bounds, raises `floor` to what k of them
     // surely reach, and writes the places, ascending, of those whose upper bound reaches it;
-    // returns how many. One reaches the best lower bound. For k > 1 the scores are dealt out to
-    // contended_hands; `best` holds the best lower bound of each hand, which is raised, and
-    // the k-th best of these is the floor. Reads up to max_register elements beyond the end,
-    // whatever they are, and writes up to as many uppers, of which it reads max_tile_cols beyond
-    // the end.
+    // returns how many. One reaches the best lower bound. For 1 < k <= most_contended the scores
+    // (with a finite floor only those whose upper bound reaches it) are dealt out to hands_for(k);
+    // `best` holds the best lower bound of each hand, which is raised, and the floor is the k-th
+    // best of these or less by a 2000-th part. Reads up to max_register elements beyond the end,
+    // whatever they are, and writes and reads up to as many uppers.
     int (*contend)(const void* scores, const TileSide& row, const TileSide& cols, Sign sign,
                    int count, int k, float* best, float* uppers, float& floor,
                    std::int32_t* places) noexcept;

@@ -191,6 +191,6 @@ constexpr auto widen8_float32 = widen8<float, exact_float>;
 
 extern const KernelSet kernel_set_portable;
 constinit const KernelSet kernel_set_portable =
-    make_kernel_set("portable", fine_scorer, coarse_scorer, never, 0, 0.0, 0.0);
+    make_kernel_set("portable", fine_scorer, coarse_scorer, never, 0, 0.0, 0.06);
 
 }  // namespace tripletmine

@@ -26,14 +26,16 @@ class Ranked {
 public:
     static constexpr Sign sign = order;
 
-    // An empty `ranges` means any distance; else it has a range for each row.
-    Ranked(std::int64_t rows, std::int64_t k, const ScoreSpace& space, std::vector<Range> ranges)
+    // An empty `ranges` means any distance; else it has a range for each row. Whether it is told
+    // what to expect before it is offered.
+    Ranked(std::int64_t rows, std::int64_t k, const ScoreSpace& space, std::vector<Range> ranges,
+           bool expecting = true)
         : k_(k),
           space_(space),
           ranges_(std::move(ranges)),
           best_(Choice::with_room(rows, k)),
-          expected_counts_(static_cast<std::size_t>(rows)),
-          expected_(static_cast<std::size_t>(rows * k)) {}
+          expected_counts_(static_cast<std::size_t>(expecting ? rows : 0)),
+          expected_(static_cast<std::size_t>(expecting ? rows * k : 0)) {}
 
     // How many candidates a row holds in the end, at most.
     std::int64_t most() const { return k_; }
@@ -110,7 +112,8 @@ private:
     static constexpr float none_expected = -std::numeric_limits<float>::infinity();
 
     float expected_floor(std::int64_t row) const {
-        return expected_counts_[row] == k_ ? expected_[row * k_] : none_expected;
+        const bool full = !expected_.empty() && expected_counts_[row] == k_;
+        return full ? expected_[row * k_] : none_expected;
     }
     // Puts a value in the place of the first of a full heap, in one way down.
     template <typename Value, typename Less>
