@@ -1,14 +1,18 @@
 // mine_negatives: for every query, the corpus rows that are negatives beside its positives.
 //
 // Each rule on the scores (margins, max_score, min_score) refuses all candidates on one side of a
-// distance, so that the rules become the cutoffs of a Window, and one sweep answers all queries.
-// What a query's positives cost is paid by that query alone: they are refused one by one, where
-// the sweep meets them.
+// distance, so that the rules become the cutoffs of a Window. A query's nearest candidates, some
+// more than are wanted, mostly hold the answer; one sweep for all windows answers the queries for
+// which the rules refuse too many of these, or survivors have to be counted. What a query's
+// positives cost is paid by that query alone: they are refused one by one, where the sweep meets
+// them.
 #include <algorithm>
 #include <cfloat>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "draws.hpp"
@@ -74,6 +78,12 @@ private:
     };
 
     void plan();
+    std::vector<std::int64_t> rank();
+    std::int64_t ranks_for_all() const;
+    std::vector<std::int64_t> rank(const Interval& queries, std::int64_t k);
+    void survey(std::span<const std::int64_t> queries);
+    void draw();
+    bool is_known(const Window& window, std::span<const Candidate> nearest) const;
     Window open(std::int64_t query, int id);
     void close(std::int64_t query, Window& window, int id);
     void count(std::int64_t query, Window& window, int id);
@@ -145,22 +155,9 @@ void NegativeMiner::run() {
     mined_.scores.assign(mined_.indices.size(), std::numeric_limits<double>::quiet_NaN());
     mined_.positive_scores.resize(positives_.indices.size());
     if (of_all_ > 0 || of_survivors_ > 0 || has_rules()) {
-        join_.survey(
-            std::max(of_all_, of_survivors_),
-            [&](std::int64_t query, int id) { return open(query, id); },
-            [&](std::int64_t query, Window& window, int id) { close(query, window, id); });
-    } else {  // nothing has to be known of the candidates before they are drawn
-        team_.expect(static_cast<double>(queries * options_.num_negatives));
-        team_.for_each((queries + rows_per_task - 1) / rows_per_task,
-                       [&](std::int64_t task, int id) {
-                           const std::int64_t end = std::min(queries, (task + 1) * rows_per_task);
-                           for (std::int64_t query = task * rows_per_task; query < end; ++query) {
-                               Window window = open(query, id);
-                               close(query, window, id);
-                               team_.poll(id);
-                               team_.advance(static_cast<double>(options_.num_negatives));
-                           }
-                       });
+        survey(rank());
+    } else {
+        draw();
     }
     for (const Worker& worker : workers_) {
         mined_.rejected.absolute_margin += worker.rejected.absolute_margin;
@@ -170,6 +167,97 @@ void NegativeMiner::run() {
         mined_.short_queries += worker.short_queries;
         mined_.report.pairs_decided += worker.distance.decided();
     }
+}
+
+// Answers the queries whose negatives are among their nearest candidates; returns the others.
+std::vector<std::int64_t> NegativeMiner::rank() {
+    constexpr std::int64_t bytes = 64 * 1024 * 1024, bytes_of_one = sizeof(Candidate);
+    constexpr std::int64_t tried = 1024, part_left = 3, part_ranked = 4;
+    const std::int64_t queries = join_.rows().size(), k = ranks_for_all();
+    const bool suits =
+        !count_survivors_ && 0 < k && k <= std::min(most_contended, corpus_ / part_ranked);
+    std::vector<std::int64_t> left;
+    std::int64_t end = 0;
+    while (suits && end < queries && std::ssize(left) * part_left <= end) {
+        // With rules there may be too many that they refuse.
+        const bool trying = end == 0 && has_rules();
+        const std::int64_t some = trying ? tried : std::max(tried, bytes / (k * bytes_of_one));
+        const Interval next{end, std::min(queries, end + some)};
+        const std::vector<std::int64_t> open = rank(next, k);
+        left.insert(left.end(), open.begin(), open.end());
+        end = next.end;
+    }
+    for (; end < queries; ++end) left.push_back(end);
+    return left;
+}
+
+// How many nearest candidates of a query are enough if the rules refuse no more than are wanted.
+std::int64_t NegativeMiner::ranks_for_all() const {
+    constexpr std::int64_t spare = 32;
+    std::size_t excluded = 0;
+    for (std::int64_t query = 0; query < join_.rows().size(); ++query) {
+        excluded = std::max(excluded, excluded_.of(query).size());
+    }
+    const std::int64_t wanted = std::max(of_all_, of_survivors_);
+    const std::int64_t refused = has_rules() ? wanted + spare : 0;
+    return std::min(corpus_, wanted + refused + static_cast<std::int64_t>(excluded));
+}
+
+std::vector<std::int64_t> NegativeMiner::rank(const Interval& queries, std::int64_t k) {
+    std::vector<std::int64_t> some(static_cast<std::size_t>(queries.size()));
+    std::iota(some.begin(), some.end(), queries.begin);
+    std::optional<Join> narrowed;
+    if (queries.size() < join_.rows().size()) narrowed.emplace(join_.narrowed(some));
+    const Choice nearest = (narrowed ? *narrowed : join_).rank(Relation::any, Sign::nearest, k, {});
+    if (narrowed) join_.include(*narrowed);
+    std::vector<std::uint8_t> known(some.size());
+    team_.for_each(
+        (queries.size() + rows_per_task - 1) / rows_per_task, [&](std::int64_t task, int id) {
+            const std::int64_t end = std::min(queries.size(), (task + 1) * rows_per_task);
+            for (std::int64_t i = task * rows_per_task; i < end; ++i) {
+                team_.poll(id);
+                Window window = open(queries.begin + i, id);
+                for (const Candidate& one : nearest.of(i)) window.offer(0, one);
+                known[i] = is_known(window, nearest.of(i));
+                if (known[i] != 0) close(queries.begin + i, window, id);
+            }
+        });
+    std::erase_if(some, [&](std::int64_t query) { return known[query - queries.begin] != 0; });
+    return some;
+}
+
+// Whether a window that was offered these nearest candidates holds all that it would of all.
+bool NegativeMiner::is_known(const Window& window, std::span<const Candidate> nearest) const {
+    return window.survives(nearest.back()) &&  // whatever the rules refuse lies before it
+           std::ssize(window.first_of_all()) == of_all_ &&
+           std::ssize(window.first_survivors()) == of_survivors_;
+}
+
+void NegativeMiner::survey(std::span<const std::int64_t> queries) {
+    if (queries.empty()) return;
+    std::optional<Join> narrowed;
+    if (std::ssize(queries) < join_.rows().size()) narrowed.emplace(join_.narrowed(queries));
+    (narrowed ? *narrowed : join_)
+        .survey(
+            std::max(of_all_, of_survivors_),
+            [&](std::int64_t i, int id) { return open(queries[i], id); },
+            [&](std::int64_t i, Window& window, int id) { close(queries[i], window, id); });
+    if (narrowed) join_.include(*narrowed);
+}
+
+// Where nothing has to be known of the candidates before they are drawn.
+void NegativeMiner::draw() {
+    const std::int64_t queries = join_.rows().size();
+    team_.expect(static_cast<double>(queries * options_.num_negatives));
+    team_.for_each((queries + rows_per_task - 1) / rows_per_task, [&](std::int64_t task, int id) {
+        const std::int64_t end = std::min(queries, (task + 1) * rows_per_task);
+        for (std::int64_t query = task * rows_per_task; query < end; ++query) {
+            Window window = open(query, id);
+            close(query, window, id);
+            team_.poll(id);
+            team_.advance(static_cast<double>(options_.num_negatives));
+        }
+    });
 }
 
 // The scores of a query's positives, and with them what the rules mean for it.

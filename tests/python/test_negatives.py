@@ -102,6 +102,34 @@ def test_equals_the_reference(call, n_threads, kernel_set, chosen):
     assert ours.report.instruction_set == kernel_set
 
 
+RULES = [
+    {},
+    {"range_min": 3, "range_max": 40, "sampling": "random"},
+    {"max_score": 0.75},
+    {"relative_margin": 0.05, "range_max": 30, "sampling": "random"},
+    {"absolute_margin": 0.1, "rank_among": "all", "range_max": 60},
+    {"max_score": 0.75, "min_score": 0.2},
+]
+
+
+@pytest.mark.parametrize("options", RULES)
+@pytest.mark.parametrize("crowded", [0.0, 0.1, 0.9])
+def test_queries_of_which_the_rules_refuse_few_and_many(options, crowded, monkeypatch):
+    """Some have their negatives among the nearest candidates; the others are refused too many."""
+    rng = np.random.default_rng(5)
+    corpus = rng.normal(size=(900, 24)).astype(np.float32)
+    corpus[:300] = corpus[0] + np.float32(0.3) * corpus[:300]
+    crowd = rng.random(1200) < crowded
+    near = np.where(crowd, rng.integers(0, 300, size=1200), rng.integers(300, 900, size=1200))
+    queries = corpus[near] + np.float32(0.2) * rng.normal(size=(1200, 24)).astype(np.float32)
+    exclude = [[] if i % 3 else [int(near[i]), 899] for i in range(len(queries))]
+    args, call = (queries, corpus, near), {"num_negatives": 5, "exclude": exclude} | options
+    truth = reference.mine_negatives(*args, **call)
+    for kernel_set in SUPPORTED:
+        monkeypatch.setenv("TRIPLETMINE_ISA", kernel_set)
+        assert_same(tripletmine.mine_negatives(*args, **call), truth)
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(calls())
 def test_small_memory_changes_nothing(call):
