@@ -73,7 +73,8 @@ public:
         contests_.push_back({row, entry, closed_, contenders_.size(), 0});
         closed_ = contenders_.size();
     }
-    // How many contenders are left.
+    // How many contenders there is memory for; and how many of them are left.
+    std::size_t added() const { return contenders_.size(); }
     std::size_t size() const {
         return std::accumulate(contests_.begin(), contests_.end(), std::size_t{0},
                                [](std::size_t sum, const Contest& contest) {
@@ -82,17 +83,19 @@ public:
     }
 
     // Leaves those that reach their floor. k(contest) is how many are wanted, floor(contest) its
-    // floor, and offer(contest, candidates) takes those that were decided.
-    template <typename K, typename Floor, typename Offer>
-    void decide(ExactDistance& exact, const Dataset& cols, K k, Floor floor, Offer offer) {
+    // floor, offer(contest, candidates) takes those that were decided, and poll() is called in
+    // between.
+    template <typename K, typename Floor, typename Offer, typename Poll>
+    void decide(ExactDistance& exact, const Dataset& cols, K k, Floor floor, Offer offer,
+                Poll poll) {
         for (Contest& contest : contests_) {
             const std::span<Contender> all = contenders_of(contest);
             contest.now = std::min(all.size(), k(contest));
             bring_forward(all, contest.now);
         }
-        decide_next(exact, cols, offer);
+        decide_next(exact, cols, offer, poll);
         drop_hopeless(floor);
-        decide_next(exact, cols, offer);
+        decide_next(exact, cols, offer, poll);
     }
 
     // Makes one contest of those of an entry, and leaves those that reach their floor.
@@ -131,8 +134,9 @@ private:
         return std::span(contenders_).subspan(contest.begin, contest.end - contest.begin);
     }
 
-    template <typename Offer>
-    void decide_next(ExactDistance& exact, const Dataset& cols, Offer offer) {
+    template <typename Offer, typename Poll>
+    void decide_next(ExactDistance& exact, const Dataset& cols, Offer offer, Poll poll) {
+        constexpr std::size_t pairs_at_once = 1024;
         pairs_.clear();
         for (const Contest& contest : contests_) {
             for (const Contender& one : contenders_of(contest).first(contest.now)) {
@@ -140,7 +144,11 @@ private:
             }
         }
         distances_.resize(pairs_.size());
-        exact.many(pairs_, distances_.data());
+        for (std::size_t i = 0; i < pairs_.size(); i += pairs_at_once) {
+            poll();
+            const std::size_t count = std::min(pairs_at_once, pairs_.size() - i);
+            exact.many(std::span(pairs_).subspan(i, count), distances_.data() + i);
+        }
         std::size_t next = 0;
         for (Contest& contest : contests_) {
             candidates_.clear();

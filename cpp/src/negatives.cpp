@@ -79,7 +79,8 @@ private:
 
     void plan();
     std::vector<std::int64_t> rank();
-    std::int64_t ranks_for_all() const;
+    std::int64_t enough_ranks() const;
+    void announced(std::int64_t queries);
     std::vector<std::int64_t> rank(const Interval& queries, std::int64_t k);
     void survey(std::span<const std::int64_t> queries);
     void draw();
@@ -172,35 +173,48 @@ void NegativeMiner::run() {
 // Answers the queries whose negatives are among their nearest candidates; returns the others.
 std::vector<std::int64_t> NegativeMiner::rank() {
     constexpr std::int64_t bytes = 64 * 1024 * 1024, bytes_of_one = sizeof(Candidate);
-    constexpr std::int64_t tried = 1024, part_left = 3, part_ranked = 4;
-    const std::int64_t queries = join_.rows().size(), k = ranks_for_all();
-    const bool suits =
-        !count_survivors_ && 0 < k && k <= std::min(most_contended, corpus_ / part_ranked);
+    constexpr std::int64_t tried = 1024, part_left = 3;
+    const std::int64_t queries = join_.rows().size(), k = enough_ranks();
     std::vector<std::int64_t> left;
     std::int64_t end = 0;
-    while (suits && end < queries && std::ssize(left) * part_left <= end) {
+    team_.expect(static_cast<double>(queries) * static_cast<double>(corpus_));
+    while (k > 0 && end < queries && std::ssize(left) * part_left <= end) {
         // With rules there may be too many that they refuse.
         const bool trying = end == 0 && has_rules();
         const std::int64_t some = trying ? tried : std::max(tried, bytes / (k * bytes_of_one));
         const Interval next{end, std::min(queries, end + some)};
+        announced(next.size());
         const std::vector<std::int64_t> open = rank(next, k);
         left.insert(left.end(), open.begin(), open.end());
         end = next.end;
     }
+    announced(queries - end);
     for (; end < queries; ++end) left.push_back(end);
     return left;
 }
 
-// How many nearest candidates of a query are enough if the rules refuse no more than are wanted.
-std::int64_t NegativeMiner::ranks_for_all() const {
-    constexpr std::int64_t spare = 32;
-    std::size_t excluded = 0;
-    for (std::int64_t query = 0; query < join_.rows().size(); ++query) {
-        excluded = std::max(excluded, excluded_.of(query).size());
-    }
+// A sweep is about to expect the pairs of some queries that are expected already.
+void NegativeMiner::announced(std::int64_t queries) {
+    team_.expect(-static_cast<double>(queries) * static_cast<double>(corpus_));
+}
+
+// How many nearest candidates of a query are enough, for most; or 0 if that is not worth trying.
+std::int64_t NegativeMiner::enough_ranks() const {
+    constexpr std::int64_t spare = 32, part_ranked = 4;
+    const std::int64_t queries = join_.rows().size();
     const std::int64_t wanted = std::max(of_all_, of_survivors_);
-    const std::int64_t refused = has_rules() ? wanted + spare : 0;
-    return std::min(corpus_, wanted + refused + static_cast<std::int64_t>(excluded));
+    if (count_survivors_ || wanted == 0 || queries == 0) return 0;
+    std::vector<std::int64_t> excluded;  // of each query, how many
+    for (std::int64_t query = 0; query < queries; ++query) {
+        excluded.push_back(std::ssize(excluded_.of(query)));
+    }
+    const auto most = excluded.begin() + (queries - 1) * 9 / 10;
+    std::nth_element(excluded.begin(), most, excluded.end());
+    // And about as many again that the rules refuse.
+    const std::int64_t k = wanted + *most + (has_rules() ? wanted + spare : 0);
+    const bool worth =
+        *most <= wanted + spare && k <= std::min(most_contended, corpus_ / part_ranked);
+    return worth ? k : 0;
 }
 
 std::vector<std::int64_t> NegativeMiner::rank(const Interval& queries, std::int64_t k) {

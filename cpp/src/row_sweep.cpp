@@ -37,7 +37,10 @@ Relation relation_of(std::span<const RowSweep::Question> questions) {
 
 bool RowSweep::suits(const FilterCase& asked) {
     if (asked.k < 1 || asked.k > most_contended) return false;
-    if (is_small(asked.rows, asked.cols) || asked.k > most_seeded) return true;
+    const bool small = is_small(asked.rows, asked.cols), many = asked.k > most_seeded;
+    // Columns of a row's group cut its scores into short runs, which leave most hands empty.
+    if (asked.grouped) return small && !many;
+    if (small || many) return true;
     if (!asked.one_side) return asked.k > 1;
     // In nanoseconds a row on one core, about: scoring each pair once more, and looking at all
     // scores; and what Sweep takes to keep floors for each candidate that is wanted.
@@ -117,11 +120,11 @@ std::vector<std::size_t> RowSweep::settle(const std::vector<std::size_t>& blocks
         const auto at = static_cast<std::size_t>(number);
         const Walk::Task& task = walk_.tasks()[blocks[at]];
         Worker& worker = workers_[static_cast<std::size_t>(id)];
-        contend(task, id, worker);
-        if (!last && too_many(task, worker.contests.size(), stage)) {
+        if (!contend(task, id, worker, last) ||
+            (!last && too_many(task, worker.contests.size(), stage))) {
             open[at] = 1;
         } else {
-            decide(worker);
+            decide(worker, id);
         }
     });
     std::vector<std::size_t> left;
@@ -131,7 +134,14 @@ std::vector<std::size_t> RowSweep::settle(const std::vector<std::size_t>& blocks
     return left;
 }
 
-void RowSweep::contend(const Walk::Task& task, int id, Worker& worker) {
+// Returns false if far too many contend; those of the last stage are decided in time.
+bool RowSweep::contend(const Walk::Task& task, int id, Worker& worker, bool last) {
+    constexpr std::size_t most_added = 1 << 20;
+    bool overflows = false;
+    const auto drop_hopeless = [&] {
+        worker.contests.gather(
+            [&](const Contests::Contest& contest) { return worker.floors[contest.entry]; });
+    };
     const auto cols = static_cast<std::size_t>(pairing_.cols->size());
     worker.uppers.resize(cols + max_tile_cols);
     worker.places.resize(cols);
@@ -144,6 +154,7 @@ void RowSweep::contend(const Walk::Task& task, int id, Worker& worker) {
         return static_cast<std::size_t>(row - task.row_begin) * questions_.size() + question;
     };
     const auto visit = [&](std::int64_t row, const Interval& run, const float* scores) {
+        if (overflows) return;
         for (std::size_t q = 0; q < questions_.size(); ++q) {
             const auto [part, gap] = part_of(questions_[q], row, run);
             if (part.size() == 0) continue;
@@ -165,6 +176,12 @@ void RowSweep::contend(const Walk::Task& task, int id, Worker& worker) {
             }
             worker.contests.close(row, entry);
         }
+        if (worker.contests.added() <= most_added) return;
+        drop_hopeless();
+        if (worker.contests.added() <= most_added / 2) return;
+        overflows = !last;
+        if (last) decide(worker, id);
+        worker.contests.clear();
     };
     if (matrix_) {
         walk_.visit_rows(task, {0, pairing_.cols->size()}, id, matrix_->at(task.row_begin, 0),
@@ -173,10 +190,8 @@ void RowSweep::contend(const Walk::Task& task, int id, Worker& worker) {
         walk_.run_rows(task, id, worker.walk, visit);
     }
     // In earlier runs of a row columns met lower floors.
-    if (in_parts_ || pairing_.rows->grouped()) {
-        worker.contests.gather(
-            [&](const Contests::Contest& contest) { return worker.floors[contest.entry]; });
-    }
+    if (in_parts_ || pairing_.rows->grouped()) drop_hopeless();
+    return !overflows;
 }
 
 // The columns' bias for a question, infinite in a gap, which neighbouring rows often share.
@@ -229,7 +244,7 @@ bool RowSweep::too_many(const Walk::Task& task, std::size_t contenders,
            of_row * static_cast<double>(task.row_end - task.row_begin);
 }
 
-void RowSweep::decide(Worker& worker) const {
+void RowSweep::decide(Worker& worker, int id) const {
     if (!worker.distance) {
         worker.distance.emplace(*pairing_.rows, *pairing_.cols, kernels_, pairing_.metric);
     }
@@ -243,7 +258,8 @@ void RowSweep::decide(Worker& worker) const {
         [&](const auto& contest, std::span<const Candidate> candidates) {
             float& floor = worker.floors[contest.entry];
             floor = std::max(floor, question_of(contest).offer(contest.row, candidates));
-        });
+        },
+        [&] { team_.poll(id); });
 }
 
 }  // namespace tripletmine

@@ -70,12 +70,12 @@ private:
 
     std::vector<std::size_t> settle(const std::vector<std::size_t>& blocks,
                                     const FilterStage& stage, bool last);
-    void contend(const Walk::Task& task, int id, Worker& worker);
+    bool contend(const Walk::Task& task, int id, Worker& worker, bool last);
     const float* leave_out(const Interval& gap, std::size_t question, Worker& worker) const;
     Part part_of(const Question& question, std::int64_t row, const Interval& cols) const;
     Interval self_among(std::int64_t row, const Interval& cols) const;
     bool too_many(const Walk::Task& task, std::size_t contenders, const FilterStage& stage) const;
-    void decide(Worker& worker) const;
+    void decide(Worker& worker, int id) const;
 
     Team& team_;
     const KernelSet& kernels_;

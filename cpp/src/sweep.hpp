@@ -541,7 +541,8 @@ void Sweep<Selector>::decide(Worker& worker, const Part& pairs) {
                 for (const Candidate& one : candidates) selector_.offer(contest.row, one);
                 return selector_.floor(contest.row);
             });
-        });
+        },
+        [] {});
 }
 
 // Lets the selector change its mind about a row: `change` returns a floor, of all that it knows or

@@ -471,6 +471,12 @@ def output(out: Any, shape: tuple[int, int]) -> npt.NDArray[np.float32]:
         raise ValueError(
             "out: found a read-only, unaligned or byte-swapped array, expected a plain one"
         )
+    (near, few), (far, many) = sorted(zip(map(abs, out.strides), out.shape, strict=True))
+    if (few > 1 and near < out.itemsize) or (many > 1 and far < near * (few - 1) + out.itemsize):
+        raise ValueError(
+            f"out: found a view of strides {out.strides}, in which elements share memory, expected "
+            "each to have its own"
+        )
     return out
 
 

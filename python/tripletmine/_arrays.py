@@ -194,6 +194,8 @@ def _indices(name: str, value: Any) -> Int64s:
         raise TypeError(
             f"{name}: found an array of {array.dtype} and shape {array.shape}, expected integers"
         )
+    if array.size and array.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"{name}: found {array.max()}, expected numbers of rows")
     return np.ascontiguousarray(array, dtype=np.int64)
 
 

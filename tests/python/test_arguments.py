@@ -230,6 +230,22 @@ class TestPairs:
             module.pairwise_distances(X, out=out)
 
 
+@pytest.mark.parametrize("strides", [(4, 4), (0, 4), (8, 0), (-4, 8)])
+def test_out_whose_elements_share_memory(strides):
+    out = np.lib.stride_tricks.as_strided(np.zeros(99, "f4")[40:], (6, 6), strides)
+    with pytest.raises(ValueError, match="out: found a view of strides .* share memory"):
+        tripletmine.pairwise_distances(np.ones((6, 2)), out=out)
+
+
+@pytest.mark.parametrize("rows", [1, 6])
+def test_out_may_be_any_view_otherwise(rows):
+    x = np.arange(2.0 * rows).reshape(rows, 2)
+    expected = tripletmine.pairwise_distances(x, X)
+    whole = np.zeros((12, 12), "f4")
+    for out in (whole[:rows, :6], whole[::-2][:rows, ::2], whole.T[:rows, 6:]):
+        assert np.array_equal(tripletmine.pairwise_distances(x, X, out=out), expected)
+
+
 def test_out_may_not_be_the_input():
     x = np.zeros((6, 6), "f4")
     with pytest.raises(ValueError, match="out: found memory shared with x"):

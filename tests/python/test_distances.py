@@ -98,3 +98,16 @@ def test_equal_rows_are_at_exactly_zero():
         indices, distances = tripletmine.nearest(twice, metric=metric)
         assert indices[:, 0].tolist() == [*range(50, 100), *range(50)]
         assert not distances.any()
+
+
+def test_more_ties_than_are_kept_at_once():
+    """Every candidate of a row is as near as any other: they are decided a part at a time."""
+    corpus = np.ones((20_000, 4), np.float32)
+    corpus[11::1000] *= 2.0  # nearer by no more than the others
+    corpus[15_000, 0] = 1.5
+    indices, distances = tripletmine.nearest(corpus[:140], corpus, k=40)
+    assert np.array_equal(indices, np.tile(np.arange(40), (140, 1)))
+    assert not distances.any()
+    indices, distances = tripletmine.nearest(corpus[:140], corpus, k=40, metric="dot")
+    assert np.array_equal(indices[:10, :21], np.tile([*range(11, 20_000, 1000), 15_000], (10, 1)))
+    assert np.array_equal(indices[:10, 21:], np.tile(np.delete(np.arange(20), 11), (10, 1)))

@@ -123,6 +123,7 @@ def test_queries_of_which_the_rules_refuse_few_and_many(options, crowded, monkey
     near = np.where(crowd, rng.integers(0, 300, size=1200), rng.integers(300, 900, size=1200))
     queries = corpus[near] + np.float32(0.2) * rng.normal(size=(1200, 24)).astype(np.float32)
     exclude = [[] if i % 3 else [int(near[i]), 899] for i in range(len(queries))]
+    exclude[7] = list(range(0, 900, 2))  # of which no other query knows
     args, call = (queries, corpus, near), {"num_negatives": 5, "exclude": exclude} | options
     truth = reference.mine_negatives(*args, **call)
     for kernel_set in SUPPORTED:
