@@ -233,7 +233,7 @@ class TestPairs:
 @pytest.mark.parametrize("strides", [(4, 4), (0, 4), (8, 0), (-4, 8)])
 def test_out_whose_elements_share_memory(strides):
     out = np.lib.stride_tricks.as_strided(np.zeros(99, "f4")[40:], (6, 6), strides)
-    with pytest.raises(ValueError, match="out: found a view of strides .* share memory"):
+    with pytest.raises(ValueError, match=r"out: found a view of strides .* share memory"):
         tripletmine.pairwise_distances(np.ones((6, 2)), out=out)
 
 
