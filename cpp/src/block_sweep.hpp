@@ -346,8 +346,8 @@ private:
         undecided.clear();
     }
 
-    // Row by row, but only so many columns at a time that a row meets some of them: a row is worth
-    // widening, and the columns stay near for the next one.
+    // Row by row, but only so many columns at a time that a row meets some of them: a row is loaded
+    // for several, and the columns stay near for the next one.
     static void sort_by_columns(Worker& worker) {
         constexpr std::size_t pairs_of_row = 8;
         const std::vector<Undecided>& undecided = worker.undecided;

@@ -1,4 +1,4 @@
-// The canonical distance: widened rows, exact sums, the metric's formula.
+// The canonical distance: rows as float64, exact sums, the metric's formula.
 #pragma once
 
 #include <algorithm>
@@ -13,8 +13,8 @@
 
 namespace tripletmine {
 
-// Of single pairs, or of many. One for each worker: it owns the scratch rows and remembers the row
-// it widened last.
+// Of single pairs, or of many. One for each worker: where rows are not float32 as they lie, it owns
+// copies, and remembers the row it widened last.
 class ExactDistance {
 public:
     ExactDistance(const Dataset& rows, const Dataset& cols, const KernelSet& kernels, Metric metric)

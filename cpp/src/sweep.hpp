@@ -483,7 +483,7 @@ void Sweep<Selector>::forget_hopeless(Worker& worker) const {
     });
 }
 
-// Row by row: a row is widened once for all its candidates.
+// Row by row: the likeliest candidates of a row are decided first.
 template <typename Selector>
 void Sweep<Selector>::sort_by_row(Worker& worker) const {
     const std::vector<Undecided>& undecided = worker.undecided;
