@@ -80,9 +80,9 @@ inline constexpr int float_chain = 64;
 inline constexpr int longest_part = 1024;
 
 // Among how many hands the scores of a row are dealt out of which the k best are wanted: so many
-// that few of these meet in one. See Scorer::contend.
+// that few of these meet in one. See Scorer::contend. (Static: kernels define no weak symbols.)
 inline constexpr std::int64_t most_contended = 1024, least_hands = 32;
-inline constexpr int hands_for(std::int64_t k) {
+static constexpr int hands_for(std::int64_t k) {
     return k == 1 ? 0 : static_cast<int>((3 * k + least_hands - 1) / least_hands * least_hands);
 }
 
