@@ -58,7 +58,6 @@ JOBS = {
     for job in (
         Job("hard", "ranked", "hardest positive and negative of every row"),
         Job("top10", "ranked", "hardest positive and ten hardest negatives of every row", 10),
-        Job("top100", "ranked", "hardest positive and hundred hardest negatives of every row", 100),
         Job("semihard", "semihard", "semi-hard negative of every pair of anchor and positive"),
         Job("within", "within", f"all semi-hard triplets at margin {MARGIN}"),
         Job("census", "census", "hard, semi-hard and easy triplets of every row at five margins"),
