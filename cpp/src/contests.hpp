@@ -117,6 +117,7 @@ public:
         }
         contests_.swap(whole);
         contenders_.swap(gathered_);
+        closed_ = contenders_.size();
     }
 
 private:
