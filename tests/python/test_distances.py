@@ -49,6 +49,20 @@ def test_nearest_of_a_larger_set():
         assert distances[anchor].tobytes() == d[order].tobytes()
 
 
+def test_nearest_where_each_part_of_the_rows_is_nearer_than_those_before():
+    """What contends in the first parts is dropped later, in the middle of a block of queries."""
+    rng = np.random.default_rng(5)
+    x = 0.01 * rng.normal(size=(64, 6)).astype(np.float32)
+    y = rng.normal(size=(90_000, 6))
+    y *= (np.linspace(40, 1, len(y)) / np.linalg.norm(y, axis=1))[:, np.newaxis]
+    y = y.astype(np.float32)
+    for k in (30, 1000):
+        indices, distances = tripletmine.nearest(x, y, k, metric="euclidean", n_threads=1)
+        true_indices, true_distances = reference.nearest(x, y, k, metric="euclidean")
+        assert indices.tobytes() == true_indices.tobytes()
+        assert distances.tobytes() == true_distances.tobytes()
+
+
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     kind=st.sampled_from([kind for kind in KINDS if kind not in ("huge", "mixed")]),
