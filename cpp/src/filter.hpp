@@ -44,7 +44,6 @@ struct FilterCase {
     std::int64_t rows, cols, dim;
     double pairs;   // that are scored
     bool one_side;  // the rows are the columns, and packed once
-    bool grouped;   // some pairs are none, wherever they lie
     Relation relation;
     std::int64_t k;                       // candidates of a row that are wanted
     std::array<bool, precisions> packed;  // for which precisions the rows are packed already

@@ -160,7 +160,6 @@ FilterCase Join::case_of(Relation relation, std::int64_t k, bool both_ways) cons
                      cols_->dim(),
                      one_side && !both_ways ? 0.5 * pairs : pairs,
                      one_side,
-                     rows_->grouped(),
                      relation,
                      k,
                      {}};

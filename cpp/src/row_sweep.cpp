@@ -25,6 +25,12 @@ std::size_t hands_of(std::span<const RowSweep::Question> questions) {
     return static_cast<std::size_t>(most);
 }
 
+// A row's scores in whole runs, of groups too: short ones leave most hands empty.
+WalkPlan uncut(WalkPlan plan) {
+    plan.cuts_groups = false;
+    return plan;
+}
+
 // All pairs, unless nothing but positives is asked for.
 Relation relation_of(std::span<const RowSweep::Question> questions) {
     const bool positives = std::all_of(
@@ -37,10 +43,7 @@ Relation relation_of(std::span<const RowSweep::Question> questions) {
 
 bool RowSweep::suits(const FilterCase& asked) {
     if (asked.k < 1 || asked.k > most_contended) return false;
-    const bool small = is_small(asked.rows, asked.cols), many = asked.k > most_seeded;
-    // Columns of a row's group cut its scores into short runs, which leave most hands empty.
-    if (asked.grouped) return small && !many;
-    if (small || many) return true;
+    if (is_small(asked.rows, asked.cols) || asked.k > most_seeded) return true;
     if (!asked.one_side) return asked.k > 1;
     // In nanoseconds a row on one core, about: scoring each pair once more, and looking at all
     // scores; and what Sweep takes to keep floors for each candidate that is wanted.
@@ -67,11 +70,12 @@ RowSweep::RowSweep(Team& team, const KernelSet& kernels, Pack pack, const Filter
             pairing_.cols->dim() >= kernels.copy_pays_from &&
             // The first blocks have the most to score; all threads are to find as much.
             pairing_.cols->size() >= 2 * team.size() * plan_matrix(pairing_).rows_per_block),
-      walk_(team, pairing_.both_ways(), relation_of(questions),
-            once_ ? plan_matrix(pairing_)
-                  : plan_blocks(pairing_,
-                                in_parts_ ? cols_of_part : pairing_.col_operand->padded_size(),
-                                team.size())),
+      walk_(
+          team, pairing_.both_ways(), relation_of(questions),
+          uncut(once_ ? plan_matrix(pairing_)
+                      : plan_blocks(pairing_,
+                                    in_parts_ ? cols_of_part : pairing_.col_operand->padded_size(),
+                                    team.size()))),
       workers_(static_cast<std::size_t>(team.size())) {
     pairing_ = pairing_.both_ways();
     walk_.announce();
@@ -107,13 +111,12 @@ std::vector<std::size_t> RowSweep::settle(const std::vector<std::size_t>& blocks
                                           const FilterStage& stage, bool last) {
     std::vector<std::uint8_t> open(blocks.size());
     for (Worker& worker : workers_) {
-        const std::int64_t cols = pairing_.cols->size();
-        worker.biases.resize(questions_.size());
-        for (std::size_t q = 0; q < questions_.size(); ++q) {
-            const float* bias = pairing_.col_operand->bias(questions_[q].sign);
-            worker.biases[q].assign(bias, bias + cols + max_register);
+        worker.biases.clear();
+        for (const Question& question : questions_) {
+            const float* full = pairing_.col_operand->bias(question.sign);
+            const float* end = full + pairing_.cols->size() + max_register;
+            worker.biases.push_back({{full, end}, {}, {}});
         }
-        worker.gaps.assign(questions_.size(), {});
         worker.walk = {};
     }
     team_.for_each(static_cast<std::int64_t>(blocks.size()), [&](std::int64_t number, int id) {
@@ -156,13 +159,14 @@ bool RowSweep::contend(const Walk::Task& task, int id, Worker& worker, bool last
     const auto visit = [&](std::int64_t row, const Interval& run, const float* scores) {
         if (overflows) return;
         for (std::size_t q = 0; q < questions_.size(); ++q) {
-            const auto [part, gap] = part_of(questions_[q], row, run);
+            const Part whole = part_of(questions_[q], row, run);
+            const Interval& part = whole.cols;
             if (part.size() == 0) continue;
             const Sign sign = questions_[q].sign;
             const std::size_t entry = entry_of(row, q);
             float* best = worker.best.data() + entry * hands_;
             TileSide side = pairing_.col_operand->side(sign, part.begin, nullptr, nullptr);
-            side.bias = leave_out(gap, q, worker) + part.begin;
+            side.bias = leave_out(row, whole, sign, worker.biases[q]) + part.begin;
             const int found = pairing_.scorer().contend(
                 scores + part.begin - run.begin,
                 pairing_.row_operand->side(sign, row, nullptr, nullptr), side, sign,
@@ -189,22 +193,33 @@ bool RowSweep::contend(const Walk::Task& task, int id, Worker& worker, bool last
     } else {
         walk_.run_rows(task, id, worker.walk, visit);
     }
-    // In earlier runs of a row columns met lower floors.
-    if (in_parts_ || pairing_.rows->grouped()) drop_hopeless();
+    // In earlier parts of a row columns met lower floors.
+    if (in_parts_) drop_hopeless();
     return !overflows;
 }
 
-// The columns' bias for a question, infinite in a gap, which neighbouring rows often share.
-const float* RowSweep::leave_out(const Interval& gap, std::size_t question, Worker& worker) const {
-    float* bias = worker.biases[question].data();
-    Interval& now = worker.gaps[question];
-    if (now.begin != gap.begin || now.end != gap.end) {
-        const float* full = pairing_.col_operand->bias(questions_[question].sign);
-        std::copy(full + now.begin, full + now.end, bias + now.begin);
-        std::fill(bias + gap.begin, bias + gap.end, infinite);
-        now = gap;
+// The columns' bias, infinite in the gap, which neighbouring rows often share, and in this part for
+// the row's group.
+const float* RowSweep::leave_out(std::int64_t row, const Part& part, Sign sign, Bias& bias) const {
+    const float* full = pairing_.col_operand->bias(sign);
+    const auto holds = [](const Interval& some, std::int64_t col) {
+        return some.begin <= col && col < some.end;
+    };
+    float* values = bias.values.data();
+    for (const std::int64_t col : bias.of_group) {
+        if (!holds(bias.gap, col)) values[col] = full[col];
     }
-    return bias;
+    bias.of_group.clear();
+    if (bias.gap.begin != part.gap.begin || bias.gap.end != part.gap.end) {
+        std::copy(full + bias.gap.begin, full + bias.gap.end, values + bias.gap.begin);
+        std::fill(values + part.gap.begin, values + part.gap.end, infinite);
+        bias.gap = part.gap;
+    }
+    walk_.each_of_group(row, part.cols, [&](std::int64_t col) {
+        values[col] = infinite;
+        bias.of_group.push_back(col);
+    });
+    return values;
 }
 
 // What a question is about in a run of columns; never the row itself.

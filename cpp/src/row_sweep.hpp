@@ -51,27 +51,30 @@ public:
     std::int64_t run();
 
 private:
+    // The columns' bias, infinite where one is left out: in a gap, and of the row's group.
+    struct Bias {
+        std::vector<float> values;
+        Interval gap;
+        std::vector<std::int64_t> of_group;
+    };
+    // A part of a row's columns, without some of them.
+    struct Part {
+        Interval cols, gap;
+    };
     struct alignas(64) Worker {  // no cache line belongs to two
         Walk::Scratch walk;
         std::vector<float> uppers;
         std::vector<float> floors, best;  // of each row and question, and of each hand of these
         std::vector<std::int32_t> places;
-        // Of each question: the columns' bias, infinite where one is left out.
-        std::vector<std::vector<float>> biases;
-        std::vector<Interval> gaps;
-        Contests contests;  // by row and question; a row's runs of columns apart
+        std::vector<Bias> biases;  // of each question
+        Contests contests;         // by row and question; a row's runs of columns apart
         std::optional<ExactDistance> distance;
-    };
-
-    // A part of a row's columns, without some of them.
-    struct Part {
-        Interval cols, gap;
     };
 
     std::vector<std::size_t> settle(const std::vector<std::size_t>& blocks,
                                     const FilterStage& stage, bool last);
     bool contend(const Walk::Task& task, int id, Worker& worker, bool last);
-    const float* leave_out(const Interval& gap, std::size_t question, Worker& worker) const;
+    const float* leave_out(std::int64_t row, const Part& part, Sign sign, Bias& bias) const;
     Part part_of(const Question& question, std::int64_t row, const Interval& cols) const;
     Interval self_among(std::int64_t row, const Interval& cols) const;
     bool too_many(const Walk::Task& task, std::size_t contenders, const FilterStage& stage) const;

@@ -70,6 +70,7 @@ struct WalkPlan {
     std::int64_t rows_per_block;
     std::int64_t cols_per_task;
     std::int64_t cols_per_chunk = tile_granule;  // that run_rows takes at once
+    bool cuts_groups = true;                     // out of the runs that it visits
 
     // The scores of a chunk lie an odd number of cache lines apart from row to row: not all in a
     // few sets.
@@ -127,7 +128,7 @@ public:
     void run(const Task& task, int worker, Scratch& scratch, Begin begin, Visit visit);
 
     // Calls visit(row, cols, scores) for runs of columns with which the row may be paired (groups
-    // left out too); scores[0] is that of cols.begin.
+    // left out too, if they are cut); scores[0] is that of cols.begin.
     template <typename Visit>
     void run_rows(const Task& task, int worker, Scratch& scratch, Visit visit);
 
@@ -152,6 +153,10 @@ public:
     void score_once(const Task& task, int worker, Scratch& scratch, const KernelSet& kernels,
                     const Matrix& matrix);
 
+    // Calls visit(col), ascending, for the columns of an interval that are of the row's group.
+    template <typename Visit>
+    void each_of_group(std::int64_t row, const Interval& cols, Visit visit) const;
+
     // The columns of a strip with which the row may be paired, as bits.
     std::uint64_t allowed(std::int64_t row, const Strip& strip) const;
     // Clears the bits of others, for some rows from this one on.
@@ -160,8 +165,6 @@ public:
 
 private:
     void index_groups();
-    template <typename Visit>
-    void each_of_group(std::int64_t row, const Interval& cols, Visit visit) const;
     void score(const RowSide& rows, std::int64_t row, const std::byte* cols, std::int64_t col,
                std::int64_t k, float* scores, std::int64_t stride) const;
     void score_rows(const Task& task, const Interval& cols, int worker, Scratch& scratch,
@@ -276,7 +279,7 @@ void Walk::visit_allowed(std::int64_t row, const Interval& cols, Visit visit) co
             if (rest.begin < col) visit(Interval{rest.begin, col});
             rest.begin = col + 1;
         };
-        each_of_group(row, rest, without);
+        if (plan_.cuts_groups) each_of_group(row, rest, without);
         if (rest.size() > 0) visit(rest);
     };
     if (relation_ == Relation::positives) return part(own);
@@ -284,7 +287,6 @@ void Walk::visit_allowed(std::int64_t row, const Interval& cols, Visit visit) co
     part({own.end, cols.end});
 }
 
-// Calls visit(col), ascending, for the columns of an interval that are of the row's group.
 template <typename Visit>
 void Walk::each_of_group(std::int64_t row, const Interval& cols, Visit visit) const {
     if (by_group_.empty()) return;
