@@ -98,6 +98,7 @@ private:
         std::vector<TileReach> reach;            // of its tiles, with floors as those of the rows
         std::vector<PairOfRows> pairs;           // of a tile
         std::vector<float> uppers;               // of these
+        std::vector<PairOfRows> pressing;        // to be decided soon
         std::vector<Undecided> undecided;
         std::vector<std::uint32_t> order;  // of the undecided, by row
         std::optional<ExactDistance> distance;
@@ -106,6 +107,7 @@ private:
     };
 
     static constexpr std::size_t pairs_per_task = 1024;
+    static constexpr std::size_t most_pressing = 8;  // pairs that are decided together
     // How many columns a task's rows meet before their floors are looked at again.
     static constexpr std::int64_t cols_per_look = 128;
 
@@ -137,6 +139,7 @@ private:
     void examine(Worker& worker, const Walk::Strip& strip, const Walk::Tile& tile, std::int64_t r,
                  std::uint64_t bits);
     void consider(Worker& worker, std::int64_t row, std::int64_t col, float lower, float upper);
+    void decide_pressing(Worker& worker);
     void keep(Worker& worker, std::int64_t row, std::int64_t other, float lower, float upper);
     void offer(std::int64_t row, const Candidate& candidate) {
         change(row, [&] {
@@ -264,6 +267,7 @@ void Sweep<Selector>::run_task(const Walk::Task& task, int id) {
         [&](const Walk::Strip& strip, const Walk::Tile& tile) {
             visit(worker, id, strip, tile, task.row_end);
         });
+    decide_pressing(worker);
 }
 
 // Floors are looked at later.
@@ -333,7 +337,7 @@ void Sweep<Selector>::visit(Worker& worker, int id, const Walk::Strip& strip,
         return scorer.compare(tile.scores, rows, cols, Selector::sign, banded_, masks);
     };
     if (!compare()) return;
-    if (unconditional_ && is_flood(masks, count, scorer.tile_cols)) {
+    if (unconditional_ && !closer_ && is_flood(masks, count, scorer.tile_cols)) {
         raise_floors(worker, strip, tile, count);
         if (!compare()) return;
     }
@@ -348,7 +352,8 @@ void Sweep<Selector>::visit(Worker& worker, int id, const Walk::Strip& strip,
     if (worker.undecided.size() > most_undecided_) make_room(worker, id);
 }
 
-// Where rows or columns have met few candidates yet, nearly every pair of a tile survives.
+// Where rows or columns have met few candidates yet, nearly every pair of a tile survives. (So it
+// may be of projected rows too, but these have lower bounds that raise no floor.)
 template <typename Selector>
 bool Sweep<Selector>::is_flood(const std::uint64_t* masks, std::int64_t rows, std::int64_t cols) {
     constexpr std::int64_t many = 8;  // survivors a row, on average
@@ -441,14 +446,27 @@ void Sweep<Selector>::consider(Worker& worker, std::int64_t row, std::int64_t co
     if (may_meet_itself_ && pairing_.rows->row(row) == pairing_.cols->row(col)) return;
     if (grouped_ && pairing_.rows->same_group(row, *pairing_.cols, col)) return;
     if (closer_ && selector_.most() == 1) {
-        // Floors are best kept as high as they can be: the next pair costs about as much.
-        const double distance = (*worker.distance)(row, col);
-        if (for_row) offer(row, {distance, pairing_.cols->row(col)});
-        if (for_col) offer(col, {distance, pairing_.rows->row(row)});
+        // Floors are best kept as high as they can be: the next pair costs about as much. But of a
+        // few together none waits for its memory.
+        worker.pressing.push_back(
+            {static_cast<std::uint32_t>(row), static_cast<std::uint32_t>(col)});
+        if (worker.pressing.size() == most_pressing) decide_pressing(worker);
         return;
     }
     if (for_row) keep(worker, row, col, lower, upper);
     if (for_col) keep(worker, col, row, lower, upper);
+}
+
+template <typename Selector>
+void Sweep<Selector>::decide_pressing(Worker& worker) {
+    double distances[most_pressing];
+    worker.distance->many(worker.pressing, distances);
+    for (std::size_t i = 0; i < worker.pressing.size(); ++i) {
+        const auto [row, col] = worker.pressing[i];
+        offer(row, {distances[i], pairing_.cols->row(col)});
+        if (pairing_.symmetric) offer(col, {distances[i], pairing_.rows->row(row)});
+    }
+    worker.pressing.clear();
 }
 
 // Remembers the pair; its lower bound may already make others uninteresting.

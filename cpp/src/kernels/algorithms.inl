@@ -724,6 +724,16 @@ void encode(const void* const* rows, const float* factors, std::int64_t dim, con
     }
 }
 
+// Adds the products of a register, whichever sums these make.
+template <typename Sums = CodeSums>
+inline I32 add_whole(I32 sums, Codes col, Codes row) {
+    if constexpr (short_sums) {
+        return add(sums, whole(add_products(Sums::fill(0), col, row)));
+    } else {
+        return whole(add_products(Sums{sums}, col, row));
+    }
+}
+
 // Codes come with the scorer's offset; rows are to have none and columns code_offset. What that
 // adds to the products of a register is taken off at once.
 void code_products(const std::uint8_t* rows, const std::uint8_t* cols, std::int64_t depth,
@@ -735,7 +745,6 @@ void code_products(const std::uint8_t* rows, const std::uint8_t* cols, std::int6
     };
     const Codes of_row = codes(offset), of_col = codes(offset - code_offset);
     const Codes added = codes(code_offset);
-    const CodeSums none = CodeSums::fill(0);
     for (int i = 0; i < count; ++i) {
         const std::uint8_t* a = rows + pairs[i].row * depth;
         const std::uint8_t* b = cols + pairs[i].col * depth;
@@ -744,10 +753,8 @@ void code_products(const std::uint8_t* rows, const std::uint8_t* cols, std::int6
         for (std::int64_t k = 0; k < depth; k += I32::width * static_cast<int>(sizeof every_byte)) {
             const Codes row = sub(Codes::load(a + k), of_row);
             const Codes col = sub(Codes::load(b + k), of_col);
-            sum = add(sum, whole(add_products(none, col, row)));
-            if constexpr (code_offset != 0) {
-                excess = add(excess, whole(add_products(none, added, row)));
-            }
+            sum = add_whole(sum, col, row);
+            if constexpr (code_offset != 0) excess = add_whole(excess, added, row);
         }
         sums[i] = total(sub(sum, excess));
     }
