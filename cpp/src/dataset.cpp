@@ -108,6 +108,20 @@ Dataset::Dataset(const Population& population,
     }
 }
 
+double Dataset::share_of_group() const {
+    if (!grouped() || size() == 0) return 0.0;
+    std::vector<std::int64_t> groups;
+    for (const std::int64_t row : rows_) groups.push_back(population_.groups[row]);
+    std::sort(groups.begin(), groups.end());
+    double pairs = 0.0;
+    for (auto begin = groups.begin(); begin != groups.end();) {
+        const auto end = std::upper_bound(begin, groups.end(), *begin);
+        pairs += static_cast<double>(end - begin) * static_cast<double>(end - begin);
+        begin = end;
+    }
+    return pairs / static_cast<double>(size()) / static_cast<double>(size());
+}
+
 Interval Dataset::class_of(std::int64_t label) const {
     const auto& labels = population_.labels;
     const auto first = std::partition_point(rows_.begin(), rows_.end(),

@@ -70,9 +70,11 @@ public:
         return float32() ? floats_ + row(position) * population_.matrix.row_stride : nullptr;
     }
 
-    // Whether rows have groups, and which.
+    // Whether rows have groups, and which; and how large a part of all a row's own group is, on
+    // average.
     bool grouped() const { return !population_.groups.empty(); }
     std::int64_t group(std::int64_t position) const { return population_.groups[row(position)]; }
+    double share_of_group() const;
 
     // The row's exact values, padded to padded(dim()).
     void widen(std::int64_t position, double* to) const;

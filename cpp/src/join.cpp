@@ -200,7 +200,7 @@ FilterPlan Join::plan_filter(const FilterCase& asked) {
 // Whether a RowSweep answers such a question.
 bool Join::by_rows(Relation relation, std::int64_t k) {
     const FilterCase asked = case_of(relation, k);
-    return RowSweep::suits(asked) &&
+    return RowSweep::suits(asked, *cols_) &&
            (k > most_seeded || plan_filter(asked)[0].precision != Precision::projected);
 }
 

@@ -41,9 +41,13 @@ Relation relation_of(std::span<const RowSweep::Question> questions) {
 
 }  // namespace
 
-bool RowSweep::suits(const FilterCase& asked) {
+bool RowSweep::suits(const FilterCase& asked, const Dataset& cols) {
     if (asked.k < 1 || asked.k > most_contended) return false;
-    if (is_small(asked.rows, asked.cols) || asked.k > most_seeded) return true;
+    if (is_small(asked.rows, asked.cols)) return true;
+    // What is of a row's group is left out one by one, and large groups may leave hands empty.
+    constexpr double much = 1.0 / 16.0;
+    if (cols.share_of_group() > much) return false;
+    if (asked.k > most_seeded) return true;
     if (!asked.one_side) return asked.k > 1;
     // In nanoseconds a row on one core, about: scoring each pair once more, and looking at all
     // scores; and what Sweep takes to keep floors for each candidate that is wanted.
@@ -209,16 +213,13 @@ const float* RowSweep::leave_out(std::int64_t row, const Part& part, Sign sign, 
     for (const std::int64_t col : bias.of_group) {
         if (!holds(bias.gap, col)) values[col] = full[col];
     }
-    bias.of_group.clear();
     if (bias.gap.begin != part.gap.begin || bias.gap.end != part.gap.end) {
         std::copy(full + bias.gap.begin, full + bias.gap.end, values + bias.gap.begin);
         std::fill(values + part.gap.begin, values + part.gap.end, infinite);
         bias.gap = part.gap;
     }
-    walk_.each_of_group(row, part.cols, [&](std::int64_t col) {
-        values[col] = infinite;
-        bias.of_group.push_back(col);
-    });
+    bias.of_group = walk_.of_group(row, part.cols);
+    for (const std::int64_t col : bias.of_group) values[col] = infinite;
     return values;
 }
 

@@ -42,7 +42,7 @@ public:
     };
 
     // Whether this is the better sweep, unless rows can be projected.
-    static bool suits(const FilterCase& asked);
+    static bool suits(const FilterCase& asked, const Dataset& cols);
 
     RowSweep(Team& team, const KernelSet& kernels, Pack pack, const FilterPlan& plan,
              std::span<const Question> questions);
@@ -55,7 +55,7 @@ private:
     struct Bias {
         std::vector<float> values;
         Interval gap;
-        std::vector<std::int64_t> of_group;
+        std::span<const std::int64_t> of_group;
     };
     // A part of a row's columns, without some of them.
     struct Part {
@@ -67,7 +67,7 @@ private:
         std::vector<float> floors, best;  // of each row and question, and of each hand of these
         std::vector<std::int32_t> places;
         std::vector<Bias> biases;  // of each question
-        Contests contests;         // by row and question; a row's runs of columns apart
+        Contests contests;         // by row and question; a row's parts apart
         std::optional<ExactDistance> distance;
     };
 

@@ -6,6 +6,7 @@
 //     compare     bounds against what rows (and columns) still find interesting → bit masks
 //     survivors   right relation? (where rows are projected: still there by closer scores?)
 //                 right group? → remembered, and their lower bounds raise the floors
+//                 (where rows are projected and one candidate is wanted: decided, a few together)
 //   what is remembered, when there is much of it and at the end
 //     decide      still interesting? → canonical distance → selector
 //

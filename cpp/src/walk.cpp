@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 namespace tripletmine {
 namespace {
@@ -59,13 +60,36 @@ Walk::Walk(Team& team, const Pairing& pairing, Relation relation, const WalkPlan
 }
 
 void Walk::index_groups() {
-    const Dataset& cols = *pairing_.cols;
+    const Dataset &rows = *pairing_.rows, &cols = *pairing_.cols;
     if (!cols.grouped()) return;
-    by_group_.resize(static_cast<std::size_t>(cols.size()));
-    std::iota(by_group_.begin(), by_group_.end(), std::int64_t{0});
-    std::sort(by_group_.begin(), by_group_.end(), [&](std::int64_t a, std::int64_t b) {
-        return cols.group(a) != cols.group(b) ? cols.group(a) < cols.group(b) : a < b;
-    });
+    std::vector<std::pair<std::int64_t, std::int64_t>> order;  // (group, position)
+    for (std::int64_t col = 0; col < cols.size(); ++col) order.emplace_back(cols.group(col), col);
+    std::sort(order.begin(), order.end());
+    std::vector<std::pair<std::int64_t, std::int64_t>> begins;  // of each group, among these
+    for (const auto& [group, col] : order) {
+        if (begins.empty() || begins.back().first != group) {
+            begins.emplace_back(group, std::ssize(by_group_));
+        }
+        by_group_.push_back(col);
+    }
+    for (std::int64_t row = 0; row < rows.size(); ++row) {
+        const auto own = std::ranges::lower_bound(begins, rows.group(row), {},
+                                                  [](const auto& begin) { return begin.first; });
+        if (own == begins.end() || own->first != rows.group(row)) {
+            groups_.push_back({});
+        } else {
+            const bool last = own + 1 == begins.end();
+            groups_.push_back({own->second, last ? cols.size() : (own + 1)->second});
+        }
+    }
+}
+
+std::span<const std::int64_t> Walk::of_group(std::int64_t row, const Interval& cols) const {
+    if (by_group_.empty()) return {};
+    const Interval& own = groups_[static_cast<std::size_t>(row)];
+    const auto begin =
+        std::lower_bound(by_group_.begin() + own.begin, by_group_.begin() + own.end, cols.begin);
+    return {begin, std::lower_bound(begin, by_group_.begin() + own.end, cols.end)};
 }
 
 // The part of a tile's scores that begins with element k. The tiles of a block take turns in

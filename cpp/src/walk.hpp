@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "dataset.hpp"
@@ -153,9 +154,8 @@ public:
     void score_once(const Task& task, int worker, Scratch& scratch, const KernelSet& kernels,
                     const Matrix& matrix);
 
-    // Calls visit(col), ascending, for the columns of an interval that are of the row's group.
-    template <typename Visit>
-    void each_of_group(std::int64_t row, const Interval& cols, Visit visit) const;
+    // The columns of an interval that are of the row's group, ascending.
+    std::span<const std::int64_t> of_group(std::int64_t row, const Interval& cols) const;
 
     // The columns of a strip with which the row may be paired, as bits.
     std::uint64_t allowed(std::int64_t row, const Strip& strip) const;
@@ -183,6 +183,7 @@ private:
     const WalkPlan plan_;
     std::vector<Interval> classes_;       // of each row: the columns that share its label
     std::vector<std::int64_t> by_group_;  // positions of the columns, sorted by (group, position)
+    std::vector<Interval> groups_;        // of each row: the part of these that is of its group
     std::vector<Task> tasks_;
 };
 
@@ -279,26 +280,12 @@ void Walk::visit_allowed(std::int64_t row, const Interval& cols, Visit visit) co
             if (rest.begin < col) visit(Interval{rest.begin, col});
             rest.begin = col + 1;
         };
-        if (plan_.cuts_groups) each_of_group(row, rest, without);
+        if (plan_.cuts_groups) std::ranges::for_each(of_group(row, rest), without);
         if (rest.size() > 0) visit(rest);
     };
     if (relation_ == Relation::positives) return part(own);
     part({cols.begin, own.begin});
     part({own.end, cols.end});
-}
-
-template <typename Visit>
-void Walk::each_of_group(std::int64_t row, const Interval& cols, Visit visit) const {
-    if (by_group_.empty()) return;
-    const std::int64_t group = pairing_.rows->group(row);
-    const auto before = [&](std::int64_t col, std::int64_t first) {
-        const std::int64_t other = pairing_.cols->group(col);
-        return other != group ? other < group : col < first;
-    };
-    auto at = std::lower_bound(by_group_.begin(), by_group_.end(), cols.begin, before);
-    for (; at != by_group_.end() && *at < cols.end && pairing_.cols->group(*at) == group; ++at) {
-        visit(*at);
-    }
 }
 
 }  // namespace tripletmine

@@ -67,6 +67,7 @@ def test_many_negatives_of_rows_that_are_taken_in_parts(kind, num_negatives, mon
         {"metric": "euclidean"},
         {"neg_strategy": "easy"},
         {"groups": rng.integers(0, n // 4, size=n)},
+        {"groups": rng.integers(0, 20, size=n)},
         {"groups": rng.integers(0, 3, size=n)},
         {"ref_emb": x[300:] + np.float32(0.5), "ref_labels": labels[300:]},
     ]:
