@@ -96,9 +96,10 @@ void multiply_add_128(std::int64_t steps) {
 void dpbusd_512(std::int64_t steps) {
     REGISTER_LOOP("vzeroall", "vpdpbusd %%zmm12, %%zmm13, %%zmm\\sum", "vzeroupper");
 }
-// Two products of int8 are summed in int16, and so are those sums: of ten in zmm20 to zmm29. All
+// Two products of int8 are summed in int16, and so are those sums: of these in zmm20 to zmm29. All
 // multiplications come first, as in the kernel; one after the other, additions take ports that
 // these could use.
+constexpr int sums_of_maddubs_512 = 10;
 __attribute__((target("avx512f"))) void maddubs_512(std::int64_t steps) {
     asm volatile(
         "vzeroall\n1:\n"
@@ -181,7 +182,8 @@ constexpr Limit limits[] = {
     {"avx512_vnni", Format::float32, "vfmadd, 512 bits", fma_512, 2.0 * 16 * sums_at_once},
     {"avx512_vnni", Format::int8, "vpdpbusd, 512 bits", dpbusd_512, 2.0 * 64 * sums_at_once},
     {"avx512", Format::float32, "vfmadd, 512 bits", fma_512, 2.0 * 16 * sums_at_once},
-    {"avx512", Format::int8, "vpmaddubsw + vpaddw, 512 bits", maddubs_512, 2.0 * 64 * 10},
+    {"avx512", Format::int8, "vpmaddubsw + vpaddw, 512 bits", maddubs_512,
+     2.0 * 64 * sums_of_maddubs_512},
     {"avx2", Format::float32, "vfmadd, 256 bits", fma_256, 2.0 * 8 * sums_at_once},
     {"avx2", Format::int8, "vpmaddubsw + vpaddw, 256 bits", maddubs_256, 2.0 * 32 * sums_at_once},
     {"portable", Format::float32, "mulps + addps", multiply_add_128, 2.0 * 4 * sums_at_once},
