@@ -96,6 +96,9 @@ void multiply_add_128(std::int64_t steps) {
 void dpbusd_512(std::int64_t steps) {
     REGISTER_LOOP("vzeroall", "vpdpbusd %%zmm12, %%zmm13, %%zmm\\sum", "vzeroupper");
 }
+void dpwssd_512(std::int64_t steps) {
+    REGISTER_LOOP("vzeroall", "vpdpwssd %%zmm12, %%zmm13, %%zmm\\sum", "vzeroupper");
+}
 // Two products of int8 are summed in int16, and so are those sums: of these in zmm20 to zmm29. All
 // multiplications come first, as in the kernel; one after the other, additions take ports that
 // these could use.
@@ -115,6 +118,11 @@ __attribute__((target("avx512f"))) void maddubs_512(std::int64_t steps) {
 void maddubs_256(std::int64_t steps) {
     REGISTER_LOOP("vzeroall",
                   "vpmaddubsw %%ymm12, %%ymm13, %%ymm14\nvpaddw %%ymm14, %%ymm\\sum, %%ymm\\sum",
+                  "vzeroupper");
+}
+void madd_256(std::int64_t steps) {
+    REGISTER_LOOP("vzeroall",
+                  "vpmaddwd %%ymm12, %%ymm13, %%ymm14\nvpaddd %%ymm14, %%ymm\\sum, %%ymm\\sum",
                   "vzeroupper");
 }
 
@@ -181,11 +189,13 @@ constexpr Limit limits[] = {
     {"amx", Format::bfloat16_pair, "tdpbf16ps / 3", tile_bfloat16, 4 * 2.0 * 16 * 16 * 32 / 3},
     {"avx512_vnni", Format::float32, "vfmadd, 512 bits", fma_512, 2.0 * 16 * sums_at_once},
     {"avx512_vnni", Format::int8, "vpdpbusd, 512 bits", dpbusd_512, 2.0 * 64 * sums_at_once},
+    {"avx512_vnni", Format::int16, "vpdpwssd, 512 bits", dpwssd_512, 2.0 * 32 * sums_at_once},
     {"avx512", Format::float32, "vfmadd, 512 bits", fma_512, 2.0 * 16 * sums_at_once},
     {"avx512", Format::int8, "vpmaddubsw + vpaddw, 512 bits", maddubs_512,
      2.0 * 64 * sums_of_maddubs_512},
     {"avx2", Format::float32, "vfmadd, 256 bits", fma_256, 2.0 * 8 * sums_at_once},
     {"avx2", Format::int8, "vpmaddubsw + vpaddw, 256 bits", maddubs_256, 2.0 * 32 * sums_at_once},
+    {"avx2", Format::int16, "vpmaddwd + vpaddd, 256 bits", madd_256, 2.0 * 16 * sums_at_once},
     {"portable", Format::float32, "mulps + addps", multiply_add_128, 2.0 * 4 * sums_at_once},
 #elif defined(__aarch64__)
     {"neon_dot", Format::float32, "fmla", fma_128, 2.0 * 4 * sums_at_once},

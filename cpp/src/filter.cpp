@@ -27,10 +27,10 @@ const Scorer& scorer_of(const KernelSet& kernels, Precision precision) {
 bool FilterCase::has(Precision precision) const {
     constexpr std::int64_t longest_coded = std::int64_t{1} << 16;  // int8 sums fit in int32
     if (precision == Precision::fine) return true;
+    if (of_codes(scorer_of(kernels, precision).format) && dim > longest_coded) return false;
     if (precision == Precision::medium) return kernels.medium.score != nullptr;
     // Rows are projected by float32 scores.
-    return dim <= longest_coded &&
-           (precision == Precision::coarse || kernels.fine.format == Format::float32);
+    return precision == Precision::coarse || kernels.fine.format == Format::float32;
 }
 
 std::optional<Precision> chosen_filter() {
@@ -66,12 +66,14 @@ FilterPlan plan_stages(const FilterCase& asked) {
     };
     if (!has_medium) plan.erase(plan.begin() + 1);
     // Positives are few, and what is packed already does for them. The k-th negative is a low
-    // floor, which many coarse scores reach.
+    // floor, which many coarse scores reach; so medium ones are better if they save nearly as much.
+    const bool medium_saves_most =
+        has_medium && 4.0 * kernels.medium_saves > 3.0 * kernels.coarse_saves;
     const auto begins = [&](const FilterStage& one) {
         if (asked.relation == Relation::positives) {
             return asked.packed[static_cast<std::size_t>(one.precision)];
         }
-        return asked.k == 1 || one.precision != Precision::coarse || !has_medium;
+        return asked.k == 1 || one.precision != Precision::coarse || !medium_saves_most;
     };
     const auto first = std::find_if(plan.begin(), plan.end(), begins);
     if (first != plan.end()) plan.erase(plan.begin(), first);

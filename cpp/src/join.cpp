@@ -78,7 +78,7 @@ Join::Join(Team& team, const Join& other)
       space_(other.space_),
       rows_(other.rows_),
       cols_(other.cols_),
-      origin_(other.origin_),
+      origins_(other.origins_),
       projection_(other.projection_),
       least_of_blocks_(other.least_of_blocks_),
       row_operands_(other.row_operands_),
@@ -107,11 +107,15 @@ void Join::describe(Report& report, const Stopwatch& stopwatch) const {
     if (filters_.empty()) report.plan = "float64";
 }
 
-const Origin& Join::origin() {
-    if (!origin_) {
-        origin_ = std::make_shared<const Origin>(origin_of(*cols_, space_, kernels_.coarse));
+const Origin& Join::origin(Precision precision) {
+    // Projected rows are coded as whole ones are.
+    auto& origin = origins_[static_cast<std::size_t>(std::max(precision, Precision::coarse))];
+    if (!origin) {
+        const Scorer& scorer = scorer_of(kernels_, precision);
+        origin = std::make_shared<const Origin>(
+            of_codes(scorer.format) ? origin_of(*cols_, space_, scorer) : Origin{});
     }
-    return *origin_;
+    return *origin;
 }
 
 Pairing Join::packed(Precision precision, std::int64_t budget) {
@@ -126,8 +130,7 @@ Pairing Join::packed(Precision precision, std::int64_t budget) {
     auto &row_operand = row_operands_[index], &col_operand = col_operands_[index];
     const auto pack = [&](const std::shared_ptr<const Dataset>& dataset) {
         return std::make_shared<const Operand>(team_, *dataset, kernels_, scorer, space_,
-                                               scorer.format == Format::int8 ? origin() : Origin{},
-                                               projection, in_all <= budget);
+                                               origin(precision), projection, in_all <= budget);
     };
     note_use(std::string(name_of(scorer.format)) +
              (projection ? " of " + std::to_string(dim) + " directions" : ""));
@@ -170,8 +173,8 @@ FilterCase Join::case_of(Relation relation, std::int64_t k, bool both_ways) cons
 // Null if there are no few directions that tell much of the rows.
 const Projection* Join::learn(const FewDirections& few) {
     if (!projection_) {
-        projection_ =
-            Projection::learn(team_, *cols_, space_, origin(), kernels_, few.most, few.left);
+        projection_ = Projection::learn(team_, *cols_, space_, origin(Precision::projected),
+                                        kernels_, few.most, few.left);
     }
     return projection_->get();
 }

@@ -145,13 +145,13 @@ public:
     void include(const Join& narrowed) {
         decided_ += narrowed.decided_;
         for (const std::string& filter : narrowed.filters_) note_use(filter);
-        if (!origin_) origin_ = narrowed.origin_;
         if (!projection_) projection_ = narrowed.projection_;
         if (narrowed.least_of_blocks_ > least_of_blocks_) {
             least_of_blocks_ = narrowed.least_of_blocks_;
             if (least_of_blocks_ > Precision::coarse) forget_coarser(least_of_blocks_);
         }
         for (std::size_t i = 0; i < precisions; ++i) {
+            if (!origins_[i]) origins_[i] = narrowed.origins_[i];
             if (!col_operands_[i]) col_operands_[i] = narrowed.col_operands_[i];
         }
     }
@@ -185,7 +185,7 @@ private:
     bool by_rows(Relation relation, std::int64_t k);
     FilterPlan plan_filter_of_blocks(std::int64_t k);
     const Projection* learn(const FewDirections& few);
-    const Origin& origin();
+    const Origin& origin(Precision precision);
 
     // Whether neither position nor group forbids the pair.
     bool eligible(std::int64_t row, std::int64_t col) const {
@@ -215,8 +215,8 @@ private:
     ScoreSpace space_;
     std::shared_ptr<const Dataset> rows_, cols_;
     // Of codes, the same for both sides; made when they are first needed.
-    std::shared_ptr<const Origin> origin_;
-    std::optional<std::shared_ptr<const Projection>> projection_;  // as its first question has it
+    std::array<std::shared_ptr<const Origin>, precisions> origins_;  // by precision
+    std::optional<std::shared_ptr<const Projection>> projection_;    // as its first question has it
     // The least precise scores that block sweeps have not found wanting yet.
     Precision least_of_blocks_ = Precision::projected;
     // By precision.

@@ -24,7 +24,12 @@ bool of_bfloat16(Format format) {
 }
 
 // Integers are added up exactly.
-bool summation_rounds(const Scorer& scorer) { return scorer.format != Format::int8; }
+bool summation_rounds(const Scorer& scorer) { return !of_codes(scorer.format); }
+
+// Of int16 codes.
+double segments_of(std::int64_t depth) {
+    return static_cast<double>((depth + segment - 1) / segment);
+}
 
 // The nearest bfloat16, as a float32.
 float round_to_bfloat16(float value) {
@@ -37,13 +42,14 @@ float round_to_bfloat16(float value) {
 // Of one panel: a row at a time on its way, then all rows as they will be stored.
 struct Operand::Scratch {
     Scratch(std::int64_t dim, std::int64_t depth, Format format, const Projection* projection)
-        : exact(static_cast<std::size_t>(format == Format::int8 ? 0 : padded(dim))),
+        : exact(static_cast<std::size_t>(of_codes(format) ? 0 : padded(dim))),
           rounded(exact.size()),
           weighted(exact.size()),
           floats(static_cast<std::size_t>(depth *
                                           (of_bfloat16(format) ? panel_rows : coded_together))),
           low(static_cast<std::size_t>(format == Format::bfloat16_pair ? panel_rows * depth : 0)),
-          codes(static_cast<std::size_t>(format == Format::int8 ? panel_rows * depth : 0)),
+          codes(static_cast<std::size_t>(of_codes(format) ? panel_rows * depth * bytes_of(format)
+                                                          : 0)),
           root_dim(std::sqrt(static_cast<double>(dim))) {
         if (projection == nullptr) return;
         const Projection::Panels& directions = projection->directions();
@@ -59,7 +65,7 @@ struct Operand::Scratch {
     float scale = 1.0f;
     // Row by row; which of them depends on the format. Of codes, `floats` are rows on their way.
     std::vector<float> floats, low;
-    std::vector<std::uint8_t> codes;
+    std::vector<std::byte> codes;
     double root_dim;
     float scales[panel_rows], rests2[panel_rows];  // of codes
     double along[panel_rows] = {};                 // of their rows: c·u
@@ -79,7 +85,7 @@ Operand::Operand(Team& team, const Dataset& dataset, const KernelSet& kernels, c
       kernels_(kernels),
       scorer_(scorer),
       space_(space),
-      origin_(scorer.format == Format::int8 ? origin : Origin{}),
+      origin_(of_codes(scorer.format) ? origin : Origin{}),
       projection_(std::move(projection)),
       keep_(keep),
       packed_dim_(projection_ ? projection_->size() : dataset.dim()),
@@ -121,6 +127,7 @@ Operand::Operand(Team& team, const Dataset& dataset, const KernelSet& kernels, c
                     }
                     break;
                 case Format::int8:
+                case Format::int16:
                     pack_codes(first, scratch, to);
                     for (std::int64_t position = first; position < last; ++position) {
                         measure_codes(position, scratch);
@@ -212,17 +219,19 @@ void Operand::measure_error(Scratch& scratch) const {
 // Also leaves in the scratch what measure_codes asks for.
 void Operand::pack_codes(std::int64_t first, Scratch& scratch, std::byte* panel) const {
     if (first >= dataset_.size()) {
+        // (Codes of more than a byte have no offset.)
         std::fill_n(panel, panel_bytes(), static_cast<std::byte>(scorer_.offset));
         return;
     }
     Sources from = sources(first);
     if (projection_) project(from, scratch);
-    kernels_.encode(from.rows, from.factors, packed_dim_, scorer_, smallest_coded,
-                    scratch.floats.data(), scratch.codes.data(), scratch.scales, scratch.rests2);
+    scorer_.encode(from.rows, from.factors, packed_dim_, scorer_, smallest_coded,
+                   scratch.floats.data(), scratch.codes.data(), scratch.scales, scratch.rests2);
     std::copy(std::begin(from.along), std::end(from.along), std::begin(scratch.along));
-    for (std::int64_t k = 0; k < depth_; k += row_bytes(), panel += packing_block) {
+    const std::int64_t bytes = depth_ * element_bytes();  // of a row
+    for (std::int64_t at = 0; at < bytes; at += row_bytes(), panel += packing_block) {
         constexpr std::int64_t word = 4;
-        kernels_.transpose(scratch.codes.data() + k, depth_ / word, panel, panel_rows);
+        kernels_.transpose(scratch.codes.data() + at, bytes / word, panel, panel_rows);
     }
 }
 
@@ -241,15 +250,18 @@ void Operand::project(Sources& rows, Scratch& scratch) const {
 //
 // In float32, t ≈ v/s passes through four roundings, t − q is exact, and the sum R = Σ(t − q)² is
 // made in eight parts or more, each off by a rounding for each addition: of at most 2¹⁶ elements,
-// none beyond L = levels,
-//     ‖v − s·q‖ ≤ s·(√R·(1 + 2⁻¹¹) + 2⁻²¹·L·√d)
+// none beyond L = levels, and of int16 as long as N = segment_norm·√segments at most (else N =
+// L·√d),
+//     ‖v − s·q‖ ≤ s·(√R·(1 + 2⁻¹¹) + 2⁻²¹·N)
 // All of a row that is too small for codes is left out.
 void Operand::measure_codes(std::int64_t position, Scratch& scratch) const {
     const std::int64_t lane = position % panel_rows;
     const double scale = scratch.scales[lane], rest2 = scratch.rests2[lane];
     scratch.scale = scratch.scales[lane];
-    scratch.error = scale > 0.0 ? scale * (std::sqrt(rest2) * (1.0 + 0x1p-11) +
-                                           0x1p-21 * scorer_.levels * scratch.root_dim)
+    const double longest = scorer_.format == Format::int16
+                               ? segment_norm * std::sqrt(segments_of(depth_))
+                               : scorer_.levels * scratch.root_dim;
+    scratch.error = scale > 0.0 ? scale * (std::sqrt(rest2) * (1.0 + 0x1p-11) + 0x1p-21 * longest)
                                 : static_cast<double>(smallest_coded) * scratch.root_dim;
 }
 
@@ -311,6 +323,7 @@ void Operand::round_row(std::int64_t position, std::int64_t lane, Scratch& scrat
     switch (scorer_.format) {
         case Format::float32:
         case Format::int8:
+        case Format::int16:
             return;  // have packings of their own
         case Format::bfloat16: {
             float* floats = scratch.floats.data() + lane * depth_;
@@ -350,15 +363,21 @@ double Operand::norm_of(std::int64_t position) const {
 //   floats      |v_x·v_y − q_x·q_y| ≤ r_x‖v_y‖ + ‖q_x‖r_y                              ≤ r + ½r²
 //   codes       r_x‖v_y‖ + r_y‖v_x‖ + r_x·r_y ≤ min(½r²/ε, R·r) + ½ε‖v‖² + ½r²,
 //               for 2ab ≤ a²/ε + εb² whatever ε is, with R = 1 + ‖c‖ ≥ ‖v‖
+//   int16       each segment's sum is off by less than 2^segment_shift·s_x·s_y, once more,
+//               s_x·s_y ≤ ½s_x² + ½s_y²
 //   projected   with v = Qq + e, r = ‖Qᵀv − q‖, η = ‖QᵀQ − 1‖, thus ‖Qᵀe‖ ≤ r + η‖q‖ and
 //               ‖q‖ ≤ (1 + η)‖v‖ + r:
 //               |v_x·v_y − q_x·q_y| ≤ ‖q_x‖r_y + ‖q_y‖r_x + 3η‖q_x‖‖q_y‖ + ‖e_x‖‖e_y‖, and
 //               ‖e‖² ≤ ‖v‖² − ‖Qᵀv‖² + r² + η‖q‖²
 double Operand::packing_error(const Scratch& scratch, double r, double v2) const {
-    if (scorer_.format != Format::int8) return r + 0.5 * r * r;
+    if (!of_codes(scorer_.format)) return r + 0.5 * r * r;
     const double epsilon = origin_.coarseness;
     const double crossed =
         std::min(0.5 * r * r / epsilon, (1.0 + origin_.norm) * r) + 0.5 * epsilon * v2;
+    if (scorer_.format == Format::int16) {
+        const double unit = scratch.scale * scratch.scale * (1 << segment_shift);
+        return crossed + 0.5 * r * r + 0.5 * segments_of(depth_) * unit;
+    }
     if (!projection_) return crossed + 0.5 * r * r;
     const double skew = projection_->skew();
     const double coded = (1.0 + skew) * std::sqrt(v2) + r;
@@ -414,7 +433,8 @@ void Operand::bound_row(std::int64_t position, Scratch& scratch) {
     far_bias_.data()[position] = ScoreSpace::round_down(-b - error);
     width_.data()[position] = -ScoreSpace::round_down(-2.0 * error);
     middle_.data()[position] = static_cast<float>(b);
-    scale_.data()[position] = scratch.scale;
+    const bool shifted = scorer_.format == Format::int16;  // as sums of codes are
+    scale_.data()[position] = shifted ? scratch.scale * (1 << segment_shift / 2) : scratch.scale;
 }
 
 // Packs some rows, sixteen by sixteen, without their bounds.
@@ -429,6 +449,7 @@ void Operand::pack(std::int64_t first, std::int64_t count, std::byte* panels) co
                 pack_floats(row, panels);
                 break;
             case Format::int8:
+            case Format::int16:
                 pack_codes(row, *scratch, panels);
                 break;
             case Format::bfloat16:

@@ -24,10 +24,12 @@ namespace tripletmine {
 
 // Of an element of a packed row.
 constexpr std::int64_t bytes_of(Format format) {
-    return format == Format::int8 ? 1 : format == Format::bfloat16 ? 2 : 4;
+    return format == Format::int8                                  ? 1
+           : format == Format::bfloat16 || format == Format::int16 ? 2
+                                                                   : 4;
 }
 
-// Rows ready for the row side of tiles, with what int8 sums begin at: a word for each row, or,
+// Rows ready for the row side of tiles, with what sums of codes begin at: a word for each row, or,
 // where sums are short, for each row of each block of each panel.
 struct RowSide {
     const std::byte* panels = nullptr;
@@ -37,8 +39,8 @@ struct RowSide {
 
 class Operand {
 public:
-    // With keep == false only the bounds are kept. Origin and projection (null: none) are for int8,
-    // and the same for all operands that meet.
+    // With keep == false only the bounds are kept. The origin is for codes, a projection (null:
+    // none) for those of int8, and both are the same for all operands that meet.
     Operand(Team& team, const Dataset& dataset, const KernelSet& kernels, const Scorer& scorer,
             const ScoreSpace& space, const Origin& origin,
             std::shared_ptr<const Projection> projection, bool keep);

@@ -46,19 +46,24 @@ std::vector<double> mean_of(const Sample& sample) {
     return mean;
 }
 
-// How far codes of so many levels are off from the rows.
-double coarseness_of(const Sample& sample, int levels) {
+// How far such codes are off from the rows.
+double coarseness_of(const Sample& sample, const Scorer& scorer) {
     double sum = 0.0, measured = 0.0;
     for (std::int64_t i = 0; i < sample.count; ++i) {
         const double* row = sample.row(i);
-        double largest = 0.0, length2 = 0.0, rest2 = 0.0;
+        double largest = 0.0, length2 = 0.0, rest2 = 0.0, of_segment2 = 0.0, longest2 = 0.0;
         for (std::int64_t k = 0; k < sample.width; ++k) {
+            if (k % segment == 0) of_segment2 = 0.0;
             largest = std::max(largest, std::abs(row[k]));
             length2 += row[k] * row[k];
+            of_segment2 += row[k] * row[k];
+            longest2 = std::max(longest2, of_segment2);
         }
         if (!(length2 > 0.0)) continue;
         constexpr double rounder = 0x1.8p52;  // leaves no room for a fraction
-        const double steps = levels / largest;
+        double steps = scorer.levels / largest;
+        if (scorer.format == Format::int16)
+            steps = std::min(steps, segment_norm / std::sqrt(longest2));
         for (std::int64_t k = 0; k < sample.width; ++k) {
             const double code = row[k] * steps;
             const double rest = code - ((code + rounder) - rounder);
@@ -93,7 +98,7 @@ Origin origin_of(const Dataset& dataset, const ScoreSpace& space, const Scorer& 
     } else {
         origin.point.clear();
     }
-    origin.coarseness = std::max(coarseness_of(sample, scorer.levels), Origin::least_coarseness);
+    origin.coarseness = std::max(coarseness_of(sample, scorer), Origin::least_coarseness);
     return origin;
 }
 

@@ -1,5 +1,5 @@
 // Rows in score space: what they are multiplied by, some of them as a sample, and the point near
-// their middle from which int8 codes are measured.
+// their middle from which codes are measured.
 #pragma once
 
 #include <cstdint>
@@ -32,7 +32,7 @@ struct Sample {
     void subtract(const std::vector<double>& point);
 };
 
-// Where int8 codes are measured from: a point c of score space near the middle of the rows, if they
+// Where codes are measured from: a point c of score space near the middle of the rows, if they
 // share much (the embeddings of many encoders do), else zero. What a score lacks then is a number
 // for each row, u_x·u_y = (u_x − c)·(u_y − c) − b_x − b_y with b = ½‖c‖² − c·u, and codes of
 // shorter rows are closer to them.

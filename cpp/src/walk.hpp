@@ -49,7 +49,7 @@ struct Pairing {
     // The scores of a row, at place r of a tile whose columns begin at this position.
     struct RowScores {
         const void* scores;
-        const float* col_scale;  // null unless they are int8 sums
+        const float* col_scale;  // null unless they are sums of codes
         float row_scale;
         float operator()(std::int64_t c) const {
             if (col_scale == nullptr) return static_cast<const float*>(scores)[c];
@@ -60,7 +60,7 @@ struct Pairing {
     RowScores row_scores(const void* tile, std::int64_t row, std::int64_t r,
                          std::int64_t col_begin) const {
         constexpr std::int64_t bytes = 4;  // of a float or an int32
-        const bool codes = scorer().format == Format::int8;
+        const bool codes = of_codes(scorer().format);
         return {static_cast<const char*>(tile) + r * scorer().tile_cols * bytes,
                 codes ? col_operand->scale() + col_begin : nullptr, row_operand->scale()[row]};
     }

@@ -109,7 +109,7 @@ std::vector<float> all_scores(Team& team, const Dataset& dataset, const Operand&
 std::vector<Origin> origins_for(const Dataset& dataset, const ScoreSpace& space,
                                 const Scorer& scorer) {
     std::vector<Origin> origins{origin_of(dataset, space, scorer)};
-    if (scorer.format != Format::int8) return origins;
+    if (!of_codes(scorer.format)) return origins;
     origins.push_back({{}, 0.0, 1e-3});
     for (const double length : {0.01, 1.3}) {
         Random random(5);
@@ -182,7 +182,7 @@ void check_rows(Tally& tally, const KernelSet& kernels, const Scorer& scorer, co
                 (projection ? ", " + std::to_string(projection->size()) + " directions" : "");
             tally.check(outside == 0, what + ": " + std::to_string(outside) + " bounds are wrong");
             if (rows.name == "uniform" && chosen) {
-                const float narrow = scorer.format == Format::int8       ? 20.0f / scorer.levels
+                const float narrow = of_codes(scorer.format)             ? 20.0f / scorer.levels
                                      : scorer.format == Format::bfloat16 ? 1e-2f
                                                                          : 1e-4f;
                 tally.check(widest < narrow, what + ": the bounds are as wide as " + text(widest));

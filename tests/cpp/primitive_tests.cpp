@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "buffer.hpp"
 #include "counting.hpp"
 #include "support.hpp"
 
@@ -289,11 +290,12 @@ void check_pack_floats(Tally& tally, const KernelSet& kernels) {
 
 // A panel of rows at odd addresses, whose memory ends where they end, and what encode makes of it.
 struct Encoded {
-    Encoded(const KernelSet& kernels, const Scorer& scorer,
-            const std::vector<std::vector<float>>& rows, const std::vector<float>& factors)
+    Encoded(const Scorer& scorer, const std::vector<std::vector<float>>& rows,
+            const std::vector<float>& factors)
         : dim(std::ssize(rows[0])),
-          depth((dim + 63) / 64 * 64),
-          codes(static_cast<std::size_t>(panel_rows * depth)) {
+          wide(scorer.format == Format::int16),
+          depth(round_up(dim, wide ? 32 : 64)),
+          codes(static_cast<std::size_t>(panel_rows * depth * (wide ? 2 : 1))) {
         std::vector<std::vector<char>> memory;
         std::vector<const void*> places;
         for (const std::vector<float>& row : rows) {
@@ -302,16 +304,23 @@ struct Encoded {
             places.push_back(memory.back().data() + 1);
         }
         std::vector<float> scaled(static_cast<std::size_t>(coded_together * depth));
-        kernels.encode(places.data(), factors.data(), dim, scorer, smallest, scaled.data(),
-                       codes.data(), scales, rests2);
+        scorer.encode(places.data(), factors.data(), dim, scorer, smallest, scaled.data(),
+                      codes.data(), scales, rests2);
     }
     int code(int row, std::int64_t k, const Scorer& scorer) const {
+        if (wide) {
+            std::int16_t code = 0;
+            std::memcpy(&code, codes.data() + (row * depth + k) * 2, sizeof code);
+            return code;
+        }
         const std::uint8_t byte = codes[static_cast<std::size_t>(row * depth + k)];
         return scorer.offset == 0 ? static_cast<std::int8_t>(byte) : byte - scorer.offset;
     }
 
     static constexpr float smallest = 0x1p-100f;
-    std::int64_t dim, depth;
+    std::int64_t dim;
+    bool wide;  // codes of two bytes
+    std::int64_t depth;
     std::vector<std::uint8_t> codes;
     float scales[panel_rows], rests2[panel_rows];
 };
@@ -324,6 +333,8 @@ void check_encode(Tally& tally, const KernelSet& kernels) {
     for (const std::int64_t dim : {1, 7, 8, 9, 63, 64, 65, 127, 300}) {
         for (const int offset : {0, 128}) {
             Scorer scorer{};
+            scorer.format = Format::int8;
+            scorer.encode = kernels.coarse.encode;
             scorer.levels = 63;
             scorer.offset = offset;
             std::vector<std::vector<float>> rows;
@@ -335,7 +346,7 @@ void check_encode(Tally& tally, const KernelSet& kernels) {
                     rows.back().push_back(static_cast<float>(random.uniform() - 0.5));
                 }
             }
-            const Encoded encoded(kernels, scorer, rows, factors);
+            const Encoded encoded(scorer, rows, factors);
             bool right = true;
             for (int row = 0; row < panel_rows; ++row) {
                 double peak = 0.0, error2 = 0.0;
@@ -371,6 +382,8 @@ void check_encode(Tally& tally, const KernelSet& kernels) {
 void check_encode_for_short_sums(Tally& tally, const KernelSet& kernels) {
     Random random(7);
     Scorer scorer{};
+    scorer.format = Format::int8;
+    scorer.encode = kernels.coarse.encode;
     scorer.levels = scorer.offset = 90;
     scorer.short_sums = true;
     for (const std::int64_t dim : {1, 2, 8, 31, 64, 65, 200}) {
@@ -386,7 +399,7 @@ void check_encode_for_short_sums(Tally& tally, const KernelSet& kernels) {
                 }
             }
         }
-        const Encoded encoded(kernels, scorer, rows, factors);
+        const Encoded encoded(scorer, rows, factors);
         for (int row = 0; row < panel_rows; ++row) {
             std::int64_t longest2 = 0, largest = 0, norms2[2] = {0, 0};
             for (std::int64_t k = 0; k < encoded.depth; ++k) {
@@ -399,6 +412,48 @@ void check_encode_for_short_sums(Tally& tally, const KernelSet& kernels) {
             tally.check(longest2 <= short_norm * short_norm && largest <= scorer.levels &&
                             (largest == scorer.levels || longest2 >= 172 * 172),
                         "short codes of " + std::to_string(dim) + " elements: " +
+                            std::to_string(longest2) + ", " + std::to_string(largest));
+        }
+    }
+}
+
+// Codes of 16 bits: no segment is longer than segment_norm, no row longer than as many segments as
+// their shift allows for, no code beyond the levels; and codes are as large as these let them be.
+void check_encode_segments(Tally& tally, const Scorer& scorer) {
+    Random random(29);
+    for (const std::int64_t dim : {1, 31, 33, 128, 129, 400, 3 * 64 * segment}) {
+        std::vector<std::vector<float>> rows;
+        std::vector<float> factors;
+        for (int row = 0; row < panel_rows; ++row) {  // constant rows to spiky ones
+            factors.push_back(row % 3 == 0 ? 0x1p-90f : row % 3 == 1 ? 1.0f : 0x1p90f);
+            rows.emplace_back();
+            const double spread = std::ldexp(1.0, row - 6);
+            for (std::int64_t k = 0; k < dim; ++k) {
+                const double x = random.uniform() - 0.5;
+                rows.back().push_back(static_cast<float>(1.0 + spread * x * x * x));
+            }
+        }
+        const Encoded encoded(scorer, rows, factors);
+        for (int row = 0; row < panel_rows; ++row) {
+            std::int64_t longest2 = 0, of_segment2 = 0, in_all2 = 0, largest = 0;
+            bool near = true;
+            for (std::int64_t k = 0; k < encoded.depth; ++k) {
+                const std::int64_t code = encoded.code(row, k, scorer);
+                if (k % segment == 0) of_segment2 = 0;
+                of_segment2 += code * code;
+                in_all2 += code * code;
+                longest2 = std::max(longest2, of_segment2);
+                largest = std::max(largest, std::abs(code));
+                const double exact = k < dim ? static_cast<double>(rows[row][k]) * factors[row] : 0;
+                near = near && std::abs(exact / encoded.scales[row] - code) <= 0.51;
+            }
+            const std::int64_t most2 = std::int64_t{segment_norm} * segment_norm;
+            const std::int64_t row_most2 = most2 << segment_shift;
+            const bool full = largest == scorer.levels || longest2 >= most2 / 100 * 99 ||
+                              in_all2 >= row_most2 / 100 * 99;
+            tally.check(near && full && longest2 <= most2 && in_all2 <= row_most2 &&
+                            largest <= scorer.levels,
+                        "16-bit codes of " + std::to_string(dim) + " elements: " +
                             std::to_string(longest2) + ", " + std::to_string(largest));
         }
     }
@@ -454,6 +509,7 @@ void check_primitives(Tally& tally, const KernelSet& kernels) {
     check_pack_floats(tally, kernels);
     check_encode(tally, kernels);
     check_encode_for_short_sums(tally, kernels);
+    if (kernels.medium.format == Format::int16) check_encode_segments(tally, kernels.medium);
     check_code_products(tally, kernels);
 }
 

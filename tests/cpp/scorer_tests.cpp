@@ -92,6 +92,17 @@ private:
                 low.back().push_back(0.0);
                 break;
             }
+            case Format::int16: {
+                // In every fourth row the largest that a segment takes.
+                const std::size_t row = high.size() - 1, k = high.back().size();
+                const int most = k % segment == 0 || k % segment == 65 ? 32766 : 0;
+                const auto code = static_cast<std::int16_t>(
+                    row % 4 == 0 ? most : random.below(2 * 4095 + 1) - 4095);
+                std::memcpy(at, &code, sizeof code);
+                high.back().push_back(static_cast<double>(code));
+                low.back().push_back(0.0);
+                break;
+            }
         }
     }
 };
@@ -157,7 +168,7 @@ void check_score(Tally& tally, const Scorer& scorer) {
                 }
                 std::vector<std::uint32_t> tile(static_cast<std::size_t>(tile_rows * tile_cols));
                 for (std::uint32_t& bits : tile) {
-                    bits = scorer.format == Format::int8
+                    bits = of_codes(scorer.format)
                                ? static_cast<std::uint32_t>(random.below(2000) - 1000)
                                : std::bit_cast<std::uint32_t>(static_cast<float>(random.uniform()));
                     if (!accumulate) bits = 0x7fffffffu;  // NaN
@@ -179,7 +190,7 @@ void check_score(Tally& tally, const Scorer& scorer) {
                         const auto &x = rows.high[lane + r], &x_low = rows.low[lane + r];
                         const auto &y = cols.high[c], &y_low = cols.low[c];
                         const std::size_t at = static_cast<std::size_t>(r * tile_cols + c);
-                        const bool codes = scorer.format == Format::int8;
+                        const bool codes = of_codes(scorer.format);
                         const auto value = [&](std::uint32_t bits) {
                             return codes ? static_cast<double>(static_cast<std::int32_t>(bits))
                                          : static_cast<double>(std::bit_cast<float>(bits));
@@ -189,11 +200,19 @@ void check_score(Tally& tally, const Scorer& scorer) {
                         // Accumulated sums of codes began with `start` when their row did.
                         double sum = first - (codes && accumulate && !short_sums ? start[r] : 0.0);
                         double allowed = codes ? 0.0 : gamma(0) * std::abs(first);
+                        double of_segment = 0.0;
                         for (std::size_t k = 0; k < x.size(); ++k) {
                             const double product = x[k] * y[k];
                             const double rest = x[k] * y_low[k] + x_low[k] * y[k];
-                            sum += product + rest;
                             allowed += gamma(k) * (std::abs(product) + std::abs(rest));
+                            if (scorer.format != Format::int16) {
+                                sum += product + rest;
+                                continue;
+                            }
+                            of_segment += product;
+                            if ((k + 1) % segment != 0 && k + 1 < x.size()) continue;
+                            sum += std::floor(std::ldexp(of_segment, -segment_shift));
+                            of_segment = 0.0;
                         }
                         if (scorer.format == Format::float32) {
                             std::optional<float> there;
@@ -252,7 +271,7 @@ struct Side {
 void check_compare(Tally& tally, const Scorer& scorer) {
     Random random(4);
     const int tile_rows = scorer.tile_rows, tile_cols = scorer.tile_cols;
-    const bool codes = scorer.format == Format::int8;
+    const bool codes = of_codes(scorer.format);
     for (int repeat = 0; repeat < 400; ++repeat) {
         std::vector<float> tile(static_cast<std::size_t>(tile_rows * tile_cols));
         std::vector<std::int32_t> sums;
@@ -347,7 +366,7 @@ void check_compare(Tally& tally, const Scorer& scorer) {
 // Rows as compare's, all of whose columns are of one row: the scores of the others tell nothing.
 void check_contend(Tally& tally, const Scorer& scorer) {
     Random random(5);
-    const bool codes = scorer.format == Format::int8;
+    const bool codes = of_codes(scorer.format);
     constexpr float none = -std::numeric_limits<float>::infinity();
     for (int repeat = 0; repeat < 600; ++repeat) {
         const int count = repeat % 150 + 1, room = count + max_register;
@@ -407,7 +426,7 @@ void check_contend(Tally& tally, const Scorer& scorer) {
 
 void check_sift(Tally& tally, const Scorer& scorer) {
     Random random(8);
-    const bool codes = scorer.format == Format::int8;
+    const bool codes = of_codes(scorer.format);
     constexpr float infinite = std::numeric_limits<float>::infinity();
     for (int repeat = 0; repeat < 600; ++repeat) {
         const int count = repeat % 101 == 0 ? longest_part : repeat % 150 + 1;

@@ -6,11 +6,12 @@
 //           first is no number), sqrt, largest (of its lanes), interleave (the lanes of two by
 //           turns, in two), and the comparisons at_least / at_most, which give one bit a lane
 //   F64x8   eight doubles (in one or more registers): load, store, zero, add, sub, mul, reduce
-//   I32     a register of I32::width int32: load, store, store_bytes (the lowest of each), fill,
-//           sequence (from a number on), truncate (of an F32), gather, add, sub, max, total (of its
-//           lanes), below_zero (one bit a lane), keep (the lanes of some bits, 0 in the others),
-//           increment_below (by 1 where a < b)
-//   Codes   as many words of four int8: load, broadcast (of one word), sub
+//   I32     a register of I32::width int32: load, store, store_bytes and store_halves (the lowest
+//           of each), fill, sequence (from a number on), truncate (of an F32), gather, add, sub,
+//           max, shift_right (by some bits, rounding down), total (of its lanes), below_zero (one
+//           bit a lane), keep (the lanes of some bits, 0 in the others), increment_below (by 1
+//           where a < b)
+//   Codes   as many words of four int8 or two int16: load, broadcast (of one word), sub (of int8)
 //   CodeSums, short_sums                               I32, or short sums (see Scorer); fill
 //   add_products(sums, col, row)                       a word of every column times one of a row
 //   whole(sums)                                        short sums to I32
@@ -103,22 +104,47 @@ inline void score_floats_from(const float* rows, const float* cols, std::ptrdiff
 
 inline I32 whole(I32 sums) { return sums; }
 
+// How products of codes are added up, and of how many blocks together before they are put to the
+// score: of so many, or (0) of all. Whether a block is unrolled: gcc keeps the sums of some kernels
+// in their registers only then, of others only if not.
+struct CoarseCodes {
+    using Code = std::uint8_t;
+    using Sums = CodeSums;
+    static constexpr int blocks = short_sums ? 1 : 0;
+    static constexpr bool unrolled = false;
+    static Sums begin(std::int32_t start) { return Sums::fill(start); }
+    static Sums add(Sums sums, Codes col, Codes row) { return add_products(sums, col, row); }
+    static I32 whole(Sums sums) { return tripletmine::whole(sums); }
+};
+template <I32 (*add_long_products)(I32, Codes, Codes), bool unroll>
+struct LongCodes {
+    using Code = std::int16_t;
+    using Sums = I32;
+    static constexpr int blocks =
+        segment * static_cast<int>(sizeof(Code)) * panel_rows / packing_block;
+    static constexpr bool unrolled = unroll;
+    static Sums begin(std::int32_t) { return Sums::fill(0); }
+    static Sums add(Sums sums, Codes col, Codes row) { return add_long_products(sums, col, row); }
+    static I32 whole(Sums sums) { return shift_right(sums, segment_shift); }
+};
+
 // Of code_rows rows, over blocks whose sums begin together.
+template <typename Products>
 inline void score_code_rows(const char* rows, const char* cols, std::ptrdiff_t panel_bytes,
                             int blocks, const std::int32_t* start, bool accumulate,
                             std::int32_t* tile, std::ptrdiff_t stride) {
     constexpr int row_bytes = packing_block / panel_rows, word = 4, words = row_bytes / word;
     constexpr int col_bytes = panel_rows * word;  // a word of every row of a panel
-    CodeSums sums[code_rows][vectors_per_row];
+    using Sums = typename Products::Sums;
+    Sums sums[code_rows][vectors_per_row];
 #pragma GCC unroll 16
     for (int r = 0; r < code_rows; ++r) {
         for (int v = 0; v < vectors_per_row; ++v) {
-            sums[r][v] = CodeSums::fill(accumulate && !short_sums ? 0 : start[r]);
+            sums[r][v] = Products::begin(accumulate && Products::blocks == 0 ? 0 : start[r]);
         }
     }
     for (int block = 0; block < blocks; ++block, rows += packing_block, cols += packing_block) {
-#pragma GCC unroll 4
-        for (int j = 0; j < words; ++j) {
+        const auto add_word = [&](int j) __attribute__((always_inline)) {
             Codes col[vectors_per_row];
             for (int v = 0; v < vectors_per_row; ++v) {
                 col[v] = Codes::load(cols + (v / vectors_per_panel) * panel_bytes + j * col_bytes +
@@ -128,40 +154,51 @@ inline void score_code_rows(const char* rows, const char* cols, std::ptrdiff_t p
             for (int r = 0; r < code_rows; ++r) {
                 const Codes row = Codes::broadcast(rows + r * row_bytes + j * word);
                 for (int v = 0; v < vectors_per_row; ++v) {
-                    sums[r][v] = add_products(sums[r][v], col[v], row);
+                    sums[r][v] = Products::add(sums[r][v], col[v], row);
                 }
             }
+        };
+        if constexpr (Products::unrolled) {
+#pragma GCC unroll 16
+            for (int j = 0; j < words; ++j) add_word(j);
+        } else {
+#pragma GCC unroll 4
+            for (int j = 0; j < words; ++j) add_word(j);
         }
     }
 #pragma GCC unroll 16
     for (int r = 0; r < code_rows; ++r) {
         for (int v = 0; v < vectors_per_row; ++v) {
             std::int32_t* at = tile + r * stride + v * I32::width;
-            const I32 sum = whole(sums[r][v]);
+            const I32 sum = Products::whole(sums[r][v]);
             (accumulate ? add(I32::load(at), sum) : sum).store(at);
         }
     }
 }
 
+template <typename Products>
 [[maybe_unused]] void score_codes(const void* row_side, const void* col_side,
                                   std::ptrdiff_t panel_bytes, int depth, const std::int32_t* start,
                                   bool accumulate, const void* soon, void* to,
                                   std::ptrdiff_t stride) noexcept {
     constexpr int row_bytes = packing_block / panel_rows, line = 64;
-    for (int at = 0; soon != nullptr && at < depth * tile_cols / strip_shares; at += line) {
+    const int bytes = depth * static_cast<int>(sizeof(typename Products::Code));
+    for (int at = 0; soon != nullptr && at < bytes * tile_cols / strip_shares; at += line) {
         fetch_line(static_cast<const char*>(soon) + at);
     }
     const char* rows = static_cast<const char*>(row_side);
     const char* cols = static_cast<const char*>(col_side);
     std::int32_t* tile = static_cast<std::int32_t*>(to);
-    const int blocks = depth / row_bytes, together = short_sums ? 1 : blocks;
-    for (int block = 0; block < blocks; block += together, start += panel_rows) {
+    const int blocks = bytes / row_bytes, most = Products::blocks > 0 ? Products::blocks : blocks;
+    for (int block = 0; block < blocks; block += most) {
+        const int together = most < blocks - block ? most : blocks - block;
         for (int r = 0; r < tile_rows; r += code_rows) {
-            score_code_rows(rows + r * row_bytes, cols, panel_bytes, together, start + r,
-                            accumulate || block > 0, tile + r * stride, stride);
+            score_code_rows<Products>(rows + r * row_bytes, cols, panel_bytes, together, start + r,
+                                      accumulate || block > 0, tile + r * stride, stride);
         }
         rows += together * packing_block;
         cols += together * packing_block;
+        if (short_sums) start += panel_rows;
     }
 }
 
@@ -544,40 +581,6 @@ void exact_sums(const double* x, const double* y, std::ptrdiff_t stride, int cou
     }
 }
 
-[[maybe_unused]] constexpr Scorer fine_scorer{Format::float32,
-                                              tile_rows,
-                                              tile_cols,
-                                              1,
-                                              2 * float_chain,
-                                              0,
-                                              0,
-                                              false,
-                                              score_floats,
-                                              reaches<tile_rows, tile_cols, false>,
-                                              compare<tile_rows, tile_cols, false>,
-                                              contend<false>,
-                                              sift<false>,
-                                              float_roundings,
-                                              nullptr,
-                                              nullptr};
-
-[[maybe_unused]] constexpr Scorer coarse_scorer{Format::int8,
-                                                tile_rows,
-                                                tile_cols,
-                                                64,
-                                                1024,
-                                                code_levels,
-                                                code_offset,
-                                                short_sums,
-                                                score_codes,
-                                                reaches<tile_rows, tile_cols, true>,
-                                                compare<tile_rows, tile_cols, true>,
-                                                contend<true>,
-                                                sift<true>,
-                                                code_roundings,
-                                                nullptr,
-                                                nullptr};
-
 // `together` rows of float32 as they lie; they share a load of x, and none waits for the sum of
 // another. Rows lie anywhere: what is wanted next is asked for line by line, since a processor
 // keeps track of a few lines only, and into the second-level cache, which keeps track of more.
@@ -625,7 +628,9 @@ void exact_sums_float32(const void* x, const void* const* rows, int count, std::
     if (count > 0) sums(x, rows, dim, soon, soon_count, out);
 }
 
-constexpr int code_block = packing_block / panel_rows;  // elements of a row in a block of codes
+// Elements of a row in a block of codes.
+template <typename Code>
+constexpr int code_block = packing_block / panel_rows / static_cast<int>(sizeof(Code));
 
 // A row times its factor, followed by zeros up to `depth`; returns the largest magnitude.
 inline float scale_row(const void* row, float factor, std::int64_t dim, std::int64_t depth,
@@ -651,28 +656,42 @@ inline float scale_row(const void* row, float factor, std::int64_t dim, std::int
     return largest(most);
 }
 
-// The largest squared norm of half a block of the row (see short_norm), in squares of the peak.
-inline float largest_half_norm2(const float* row, std::int64_t depth, float peak) {
+// The largest squared norm of what short_norm (half a block) or segment_norm speaks of, in squares
+// of the peak.
+template <typename Code>
+inline float largest_norm2(const float* row, std::int64_t depth, float peak) {
+    constexpr int part = sizeof(Code) == 1 ? code_block<Code> : segment;
     const float inverse = 1.0f / peak;
-    float most = 0.0f;
-    for (std::int64_t begin = 0; begin < depth; begin += code_block) {
+    float most = 0.0f, in_all = 0.0f;
+    for (std::int64_t begin = 0; begin < depth; begin += part) {
         F32 squares = F32::zero();
-        for (std::int64_t k = begin; k < begin + code_block; k += F32::width) {
+        for (std::int64_t k = begin; k < depth && k < begin + part; k += F32::width) {
             const F32 x = mul(F32::load(row + k), F32::broadcast(&inverse));
             squares = fma(x, x, squares);
         }
         float sums[F32::width], halves[2] = {};
         squares.store(sums);
         for (int i = 0; i < F32::width; ++i) halves[i / 2 % 2] += sums[i];
-        for (const float half : halves) most = most > half ? most : half;
+        if constexpr (sizeof(Code) == 1) {
+            for (const float half : halves) most = most > half ? most : half;
+        } else {
+            const float whole = halves[0] + halves[1];
+            most = most > whole ? most : whole;
+            in_all += whole;
+        }
     }
-    return most;
+    in_all /= static_cast<float>(1 << segment_shift);  // of so many segments as long as one may be
+    return most > in_all ? most : in_all;
 }
+
+inline void store_lowest(I32 values, std::uint8_t* to) { values.store_bytes(to); }
+inline void store_lowest(I32 values, std::int16_t* to) { values.store_halves(to); }
 
 // Codes of a row over their scale; returns the squared norm of what they leave out, of which each
 // lane of two registers has a part (the bound counts on eight).
+template <typename Code>
 inline float write_codes(const float* scaled, std::int64_t depth, float scale, int code_zero,
-                         std::uint8_t* codes) {
+                         Code* codes) {
     const float inverse = scale > 0.0f ? 1.0f / scale : 0.0f;
     const float shift = 0x1.8p23f;  // to add and to take it off rounds to the nearest integer
     const I32 offset = I32::fill(code_zero);
@@ -682,7 +701,7 @@ inline float write_codes(const float* scaled, std::int64_t depth, float scale, i
             const std::int64_t at = k + i * F32::width;
             const F32 x = mul(F32::load(scaled + at), F32::broadcast(&inverse));
             const F32 code = sub(add(x, F32::broadcast(&shift)), F32::broadcast(&shift));
-            add(I32::truncate(code), offset).store_bytes(codes + at);
+            store_lowest(add(I32::truncate(code), offset), codes + at);
             const F32 rest = sub(x, code);
             sums[i] = fma(rest, rest, sums[i]);
         }
@@ -694,26 +713,28 @@ inline float write_codes(const float* scaled, std::int64_t depth, float scale, i
 }
 
 // Step by step for a few rows, so that none waits for the divisions and roots of another.
+template <typename Code>
 void encode(const void* const* rows, const float* factors, std::int64_t dim, const Scorer& scorer,
-            float smallest, float* scaled, std::uint8_t* codes, float* scales,
-            float* rests2) noexcept {
-    constexpr int together = coded_together;
-    // Rounding to codes adds half the root of the 32 elements of half a block, single precision
-    // next to nothing.
-    const float longest = short_norm - 2.83f - 0.01f;
-    const std::int64_t depth = (dim + code_block - 1) / code_block * code_block;
+            float smallest, float* scaled, void* to, float* scales, float* rests2) noexcept {
+    constexpr int together = coded_together, block = code_block<Code>;
+    // Rounding to codes adds half the root of the elements that a limit is about (32; or 128, and
+    // of a long row an eighth of that of 65,536 at most), single precision next to nothing.
+    const bool limited = scorer.short_sums || sizeof(Code) > 1;
+    const float longest = sizeof(Code) == 1 ? short_norm - 2.83f - 0.01f : segment_norm - 32.0f;
+    const std::int64_t depth = (dim + block - 1) / block * block;
     const float levels = static_cast<float>(scorer.levels);
+    Code* codes = static_cast<Code*>(to);
     for (int row = 0; row < panel_rows; row += together) {
-        float peaks[together], half_norms2[together] = {};
+        float peaks[together], norms2[together] = {};
         for (int i = 0; i < together; ++i) {
             peaks[i] = scale_row(rows[row + i], factors[row + i], dim, depth, scaled + i * depth);
         }
-        for (int i = 0; scorer.short_sums && i < together; ++i) {
+        for (int i = 0; limited && i < together; ++i) {
             if (peaks[i] < smallest) continue;
-            half_norms2[i] = largest_half_norm2(scaled + i * depth, depth, peaks[i]);
+            norms2[i] = largest_norm2<Code>(scaled + i * depth, depth, peaks[i]);
         }
         for (int i = 0; i < together; ++i) {
-            const float allowed = longest / largest(sqrt(F32::broadcast(half_norms2 + i)));
+            const float allowed = longest / largest(sqrt(F32::broadcast(norms2 + i)));
             const float level = allowed < levels ? allowed : levels;
             scales[row + i] = peaks[i] < smallest ? 0.0f : peaks[i] / level;
         }
@@ -723,6 +744,61 @@ void encode(const void* const* rows, const float* factors, std::int64_t dim, con
         }
     }
 }
+
+[[maybe_unused]] constexpr Scorer fine_scorer{Format::float32,
+                                              tile_rows,
+                                              tile_cols,
+                                              1,
+                                              2 * float_chain,
+                                              0,
+                                              0,
+                                              false,
+                                              score_floats,
+                                              reaches<tile_rows, tile_cols, false>,
+                                              compare<tile_rows, tile_cols, false>,
+                                              contend<false>,
+                                              sift<false>,
+                                              float_roundings,
+                                              nullptr,
+                                              nullptr,
+                                              nullptr};
+
+[[maybe_unused]] constexpr Scorer coarse_scorer{Format::int8,
+                                                tile_rows,
+                                                tile_cols,
+                                                64,
+                                                1024,
+                                                code_levels,
+                                                code_offset,
+                                                short_sums,
+                                                score_codes<CoarseCodes>,
+                                                reaches<tile_rows, tile_cols, true>,
+                                                compare<tile_rows, tile_cols, true>,
+                                                contend<true>,
+                                                sift<true>,
+                                                code_roundings,
+                                                encode<std::uint8_t>,
+                                                nullptr,
+                                                nullptr};
+
+template <I32 (*add_long_products)(I32, Codes, Codes), bool unroll>
+constexpr Scorer long_scorer{Format::int16,
+                             tile_rows,
+                             tile_cols,
+                             32,
+                             512,
+                             32767,
+                             0,
+                             false,
+                             score_codes<LongCodes<add_long_products, unroll>>,
+                             reaches<tile_rows, tile_cols, true>,
+                             compare<tile_rows, tile_cols, true>,
+                             contend<true>,
+                             sift<true>,
+                             code_roundings,
+                             encode<std::int16_t>,
+                             nullptr,
+                             nullptr};
 
 // Adds the products of a register, whichever sums these make.
 template <typename Sums = CodeSums>
@@ -909,7 +985,6 @@ constexpr KernelSet make_kernel_set(const char* name, const Scorer& fine, const 
             exact_sums<true>,
             exact_sums_float32<false>,
             exact_sums_float32<true>,
-            encode,
             code_products,
             transpose,
             pack_floats,

@@ -224,6 +224,7 @@ constexpr Scorer fine_tiles{Format::bfloat16_pair,
                             contend<false>,
                             sift<false>,
                             block_roundings<3>,
+                            nullptr,
                             acquire_tiles,
                             release_tiles};
 constexpr Scorer medium_tiles{Format::bfloat16,
@@ -240,6 +241,7 @@ constexpr Scorer medium_tiles{Format::bfloat16,
                               contend<false>,
                               sift<false>,
                               block_roundings<1>,
+                              nullptr,
                               acquire_tiles,
                               release_tiles};
 constexpr Scorer coarse_tiles{Format::int8,
@@ -256,6 +258,7 @@ constexpr Scorer coarse_tiles{Format::int8,
                               contend<true>,
                               sift<true>,
                               code_roundings,
+                              encode<std::uint8_t>,
                               acquire_tiles,
                               release_tiles};
 

@@ -32,6 +32,11 @@ struct I32 {
             _mm_packs_epi32(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1));
         _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(words, words));
     }
+    void store_halves(std::int16_t* p) const {
+        const __m128i halves =
+            _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(p), halves);
+    }
 };
 
 struct F32 {
@@ -78,6 +83,7 @@ inline std::uint64_t at_most(F32 a, F32 b) {
 inline I32 add(I32 a, I32 b) { return {_mm256_add_epi32(a.v, b.v)}; }
 inline I32 sub(I32 a, I32 b) { return {_mm256_sub_epi32(a.v, b.v)}; }
 inline I32 max(I32 a, I32 b) { return {_mm256_max_epi32(a.v, b.v)}; }
+inline I32 shift_right(I32 a, int bits) { return {_mm256_srai_epi32(a.v, bits)}; }
 inline std::int32_t total(I32 a) {
     const __m128i four =
         _mm_add_epi32(_mm256_castsi256_si128(a.v), _mm256_extracti128_si256(a.v, 1));
@@ -165,6 +171,9 @@ inline CodeSums add_products(CodeSums sums, Codes col, Codes row) {
     return {_mm256_add_epi16(sums.v, _mm256_maddubs_epi16(col.v, row.v))};
 }
 inline I32 whole(CodeSums sums) { return {_mm256_madd_epi16(sums.v, _mm256_set1_epi16(1))}; }
+inline I32 add_long_products(I32 sums, Codes col, Codes row) {
+    return {_mm256_add_epi32(sums.v, _mm256_madd_epi16(col.v, row.v))};
+}
 
 inline F64x8 widen_floats(__m256 floats) {
     return {_mm256_cvtps_pd(_mm256_castps256_ps128(floats)),
@@ -188,6 +197,7 @@ inline F64x8 widen8_bfloat16(const void* p) noexcept {
 
 extern const KernelSet kernel_set_avx2;
 constinit const KernelSet kernel_set_avx2 =
-    make_kernel_set("avx2", fine_scorer, coarse_scorer, 64, 0, 0.0135, 0.0065);
+    make_kernel_set("avx2", fine_scorer, coarse_scorer, 64, 0, 0.0135, 0.0065,
+                    long_scorer<add_long_products, false>, 0.006);
 
 }  // namespace tripletmine

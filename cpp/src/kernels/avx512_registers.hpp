@@ -29,6 +29,9 @@ struct I32 {
     void store_bytes(std::uint8_t* p) const {
         _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(v));
     }
+    void store_halves(std::int16_t* p) const {
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(v));
+    }
 };
 
 struct F32 {
@@ -65,6 +68,9 @@ inline std::uint64_t at_most(F32 a, F32 b) { return _mm512_cmp_ps_mask(a.v, b.v,
 inline I32 add(I32 a, I32 b) { return {_mm512_add_epi32(a.v, b.v)}; }
 inline I32 sub(I32 a, I32 b) { return {_mm512_sub_epi32(a.v, b.v)}; }
 inline I32 max(I32 a, I32 b) { return {_mm512_max_epi32(a.v, b.v)}; }
+inline I32 shift_right(I32 a, int bits) {
+    return {_mm512_srai_epi32(a.v, static_cast<unsigned>(bits))};
+}
 inline std::int32_t total(I32 a) { return _mm512_reduce_add_epi32(a.v); }
 inline std::uint64_t below_zero(I32 a) { return _mm512_movepi32_mask(a.v); }
 inline I32 keep(I32 a, std::uint64_t bits) {

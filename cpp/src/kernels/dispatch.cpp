@@ -90,6 +90,8 @@ std::string_view name_of(Format format) {
             return "bfloat16";
         case Format::bfloat16_pair:
             return "bfloat16 pairs";
+        case Format::int16:
+            return "int16";
         case Format::int8:
             break;
     }

@@ -14,7 +14,8 @@
 //   others    blocks of 1 KiB, one after the other along the row: 64 bytes of each of the 16 rows,
 //             as 16 words of four bytes. Word j of row r lies at block[j * 16 + r] on the column
 //             side and at block[r * 16 + j] on the row side. A word holds four int8 elements or two
-//             bfloat16. Of bfloat16 pairs, a block of high parts comes before that of the low.
+//             of int16 or bfloat16. Of bfloat16 pairs, a block of high parts comes before that of
+//             the low.
 #pragma once
 
 #include <cstddef>
@@ -42,26 +43,30 @@ enum class Format : std::uint8_t {
     float32,
     bfloat16,
     bfloat16_pair,  // a high and a low part; the product of two low parts is left out of a score
-    int8            // a code from -levels to levels, times the row's scale
+    int8,           // a code from -levels to levels, times the row's scale
+    int16           // the same; their sums are put together from those of segments
 };
+static constexpr bool of_codes(Format format) {
+    return format == Format::int8 || format == Format::int16;
+}
 
 // What compare needs to know of one side (rows or columns) of a tile.
 //
-// With the score g of the pair (r, c), which for int8 is the sum in the tile times
+// With the score g of the pair (r, c), which for codes is the sum in the tile times
 // rows.scale[r] times cols.scale[c], and the signed score s = g (nearest) or -g (farthest), the
 // pair has
 //     upper = (s - rows.bias[r]) - cols.bias[c]        a proven upper bound of its true score
 //     lower = (upper - rows.width[r]) - cols.width[c]  a proven lower bound
 // and is interesting to a side if upper >= floor and lower <= ceiling.
 struct TileSide {
-    const float* scale;  // int8 only
+    const float* scale;  // of codes only
     const float* bias;
     const float* width;
     const float* floor;
     const float* ceiling;
 };
 
-// Of all rows of a tile: their scales (int8 only), the least bias and the least floor.
+// Of all rows of a tile: their scales (of codes only), the least bias and the least floor.
 struct TileReach {
     const float* scale;
     float bias, floor;
@@ -72,6 +77,10 @@ struct TileReach {
 // way and are right modulo 2^16; and no half block is longer than short_norm, so that by
 // Cauchy-Schwarz they end at most short_norm^2 < 2^15 from zero.
 inline constexpr int short_norm = 181;
+// Sums of int16 codes: an int32 adds up the products of a segment, and no segment is longer than
+// segment_norm, so that it ends less than 2^31 from zero. A 2^segment_shift-th of it, rounded down,
+// is added to the score; and no row is longer than 2^(segment_shift / 2) times that.
+inline constexpr int segment = 128, segment_shift = 6, segment_norm = 46340;
 
 // Shorter chains would be more exact, and have to be put away more often.
 inline constexpr int float_chain = 64;
@@ -106,20 +115,20 @@ struct Scorer {
     int tile_rows, tile_cols;
     int depth_step;     // rows are padded with zeros to a multiple of so many elements ...
     int longest_depth;  // ... and one call of score takes at most so many
-    int levels;         // of int8 codes
-    int offset;         // int8: added to every code on the column side
+    int levels;         // of codes
+    int offset;         // of codes: added to each on the column side
     bool short_sums;    // int8: sums are made in int16, one block of the packing after the other
 
     // tile[r * stride + c] (+)= sum over k < depth of rows[k, r] * cols[k, c], as float (as int32
-    // for int8, exactly). `rows` points at the first of tile_rows neighbours of the row side,
+    // of codes, exactly). `rows` points at the first of tile_rows neighbours of the row side,
     // `cols` at the first panel of the column side; panels lie `panel_bytes` apart. float32:
     // chains of at most float_chain additions in order of k (fused where the set fuses; one more
-    // rounding where it does not), each added to those before it, and to what is there. int8 sums
-    // begin at start[r], which takes the offset back, unless they accumulate. Short sums begin anew
-    // in every block, block b at start[b * panel_rows + r], a word of two int16: see short_norm. At
-    // `soon`, if it is not null, begins a share of what the walk reads next: a strip_shares-th of
-    // as much as these columns. A set that computes faster than columns come from the outer caches
-    // fetches it meanwhile.
+    // rounding where it does not), each added to those before it, and to what is there. Sums of
+    // codes begin at start[r], which takes the offset back, unless they accumulate. Short sums
+    // begin anew in every block, block b at start[b * panel_rows + r], a word of two int16: see
+    // short_norm. At `soon`, if it is not null, begins a share of what the walk reads next: a
+    // strip_shares-th of as much as these columns. A set that computes faster than columns come
+    // from the outer caches fetches it meanwhile.
     void (*score)(const void* rows, const void* cols, std::ptrdiff_t panel_bytes, int depth,
                   const std::int32_t* start, bool accumulate, const void* soon, void* tile,
                   std::ptrdiff_t stride) noexcept;
@@ -155,8 +164,20 @@ struct Scorer {
                 const Buckets& buckets, const Limits& limits, std::int32_t* places) noexcept;
 
     // How many roundings the product of element k passes through on its way into the score of rows
-    // of `dim` elements, at most (int8: none before the score).
+    // of `dim` elements, at most (of codes: none before the score).
     int (*roundings)(std::int64_t dim, std::int64_t k) noexcept;
+
+    // Of codes: those of a panel of sixteen rows of float32 as they lie, each times its factor: row
+    // by row, with zeros up to the end of a block of the packing. A code is the nearest integer to
+    // an element over the row's scale, plus the scorer's offset, modulo 256 (or 2^16). The scale
+    // brings the largest magnitude to the scorer's levels, or to fewer if short_norm or
+    // segment_norm asks for it; it is 0, and so are all codes, without a magnitude of at least
+    // `smallest`. rests2 are the squared norms of what codes leave out of elements over the scale,
+    // but for roundings: see Operand::measure_codes. `scaled` has room for coded_together such
+    // rows.
+    void (*encode)(const void* const* rows, const float* factors, std::int64_t dim,
+                   const Scorer& scorer, float smallest, float* scaled, void* codes, float* scales,
+                   float* rests2) noexcept;
 
     // Null, or to be called by a thread before it scores and when it is done.
     void (*acquire)() noexcept;
@@ -189,7 +210,7 @@ struct PairOfRows {
     std::uint32_t row, col;
 };
 
-// See KernelSet::encode.
+// See Scorer::encode.
 inline constexpr int coded_together = 4;
 
 struct KernelSet {
@@ -224,17 +245,7 @@ struct KernelSet {
                                   std::int64_t dim, const void* const* soon, int soon_count,
                                   double* out) noexcept;
 
-    // Codes of a panel of sixteen rows of float32 as they lie, each times its factor: row by row,
-    // with zeros up to the end of a block of the packing. A code is the nearest integer to an
-    // element over the row's scale, plus the scorer's offset, modulo 256. The scale brings the
-    // largest magnitude to the scorer's levels (where its sums are short, to fewer if short_norm
-    // asks for it); it is 0, and so are all codes, without a magnitude of at least `smallest`.
-    // rests2 are the squared norms of what codes leave out of elements over the scale, but for
-    // roundings: see Operand::measure_codes. `scaled` has room for coded_together such rows.
-    void (*encode)(const void* const* rows, const float* factors, std::int64_t dim,
-                   const Scorer& scorer, float smallest, float* scaled, std::uint8_t* codes,
-                   float* scales, float* rests2) noexcept;
-    // Of pairs of such rows of codes, `depth` of each: the sums of the products of their codes,
+    // Of pairs of rows of coarse codes, `depth` of each: the sums of the products of their codes,
     // each less the offset.
     void (*code_products)(const std::uint8_t* rows, const std::uint8_t* cols, std::int64_t depth,
                           int offset, const PairOfRows* pairs, int count,

@@ -33,6 +33,7 @@ struct I32 {
     void store_bytes(std::uint8_t* p) const {
         for (int i = 0; i < width; ++i) p[i] = static_cast<std::uint8_t>(v[i]);
     }
+    void store_halves(std::int16_t* p) const { vst1_s16(p, vmovn_s32(v)); }
 };
 
 struct F32 {
@@ -72,6 +73,7 @@ inline std::uint64_t at_most(F32 a, F32 b) { return lane_bits(vcleq_f32(a.v, b.v
 inline I32 add(I32 a, I32 b) { return {vaddq_s32(a.v, b.v)}; }
 inline I32 sub(I32 a, I32 b) { return {vsubq_s32(a.v, b.v)}; }
 inline I32 max(I32 a, I32 b) { return {vmaxq_s32(a.v, b.v)}; }
+inline I32 shift_right(I32 a, int bits) { return {vshlq_s32(a.v, vdupq_n_s32(-bits))}; }
 inline std::int32_t total(I32 a) { return vaddvq_s32(a.v); }
 inline std::uint64_t below_zero(I32 a) { return lane_bits(vcltzq_s32(a.v)); }
 inline I32 keep(I32 a, std::uint64_t bits) {

@@ -27,6 +27,9 @@ struct I32 {
     void store_bytes(std::uint8_t* p) const {
         for (int i = 0; i < 4; ++i) p[i] = static_cast<std::uint8_t>(v[i]);
     }
+    void store_halves(std::int16_t* p) const {
+        for (int i = 0; i < 4; ++i) p[i] = static_cast<std::int16_t>(v[i]);
+    }
 };
 
 struct F32 {
@@ -92,6 +95,10 @@ inline I32 sub(I32 a, const I32& b) {
 }
 inline I32 max(I32 a, const I32& b) {
     for (int i = 0; i < 4; ++i) a.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i];
+    return a;
+}
+inline I32 shift_right(I32 a, int bits) {
+    for (int i = 0; i < I32::width; ++i) a.v[i] >>= bits;
     return a;
 }
 inline std::int32_t total(const I32& a) {
