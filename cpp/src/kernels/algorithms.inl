@@ -15,6 +15,7 @@
 //   CodeSums, short_sums                               I32, or short sums (see Scorer); fill
 //   add_products(sums, col, row)                       a word of every column times one of a row
 //   whole(sums)                                        short sums to I32
+//   add_long_products, if there is a long_scorer       the same of int16 codes to I32, given to it
 //   code_levels, code_offset                           see Scorer
 //   widen8_float16 / _bfloat16 / _float32              eight elements to F64x8
 //   tile_rows, tile_cols                               of fine and coarse tiles
