@@ -25,7 +25,7 @@ const Scorer& scorer_of(const KernelSet& kernels, Precision precision) {
 }
 
 bool FilterCase::has(Precision precision) const {
-    constexpr std::int64_t longest_coded = std::int64_t{1} << 16;  // int8 sums fit in int32
+    constexpr std::int64_t longest_coded = std::int64_t{1} << 16;  // sums of codes fit in int32
     if (precision == Precision::fine) return true;
     if (of_codes(scorer_of(kernels, precision).format) && dim > longest_coded) return false;
     if (precision == Precision::medium) return kernels.medium.score != nullptr;

@@ -62,8 +62,10 @@ double coarseness_of(const Sample& sample, const Scorer& scorer) {
         if (!(length2 > 0.0)) continue;
         constexpr double rounder = 0x1.8p52;  // leaves no room for a fraction
         double steps = scorer.levels / largest;
-        if (scorer.format == Format::int16)
-            steps = std::min(steps, segment_norm / std::sqrt(longest2));
+        if (scorer.format == Format::int16) {
+            const double of_row2 = std::ldexp(length2, -segment_shift);
+            steps = std::min(steps, segment_norm / std::sqrt(std::max(longest2, of_row2)));
+        }
         for (std::int64_t k = 0; k < sample.width; ++k) {
             const double code = row[k] * steps;
             const double rest = code - ((code + rounder) - rounder);

@@ -131,12 +131,16 @@ void check_score(Tally& tally, const Scorer& scorer) {
         tile_rows <= max_tile_rows && tile_cols <= max_tile_cols &&
             (whole_panels || panel_rows % tile_rows == 0) && tile_cols % panel_rows == 0 &&
             tile_granule % tile_cols == 0 && tile_granule % tile_rows == 0 &&
-            scorer.longest_depth % scorer.depth_step == 0,
+            scorer.longest_depth % scorer.depth_step == 0 &&
+            (scorer.format != Format::int16 || scorer.longest_depth % segment == 0),
         "the tile's shape is " + std::to_string(tile_rows) + " x " + std::to_string(tile_cols));
     const std::ptrdiff_t row_bytes =
         scorer.format == Format::float32 ? sizeof(float) : packing_block / panel_rows;
     std::vector<int> depths{scorer.depth_step, 3 * scorer.depth_step, scorer.longest_depth};
     if (scorer.depth_step == 1) depths.insert(depths.end(), {2, 7, 64, 65, 127});
+    for (const int depth : {160, 288}) {  // segments and a part of one
+        if (scorer.format == Format::int16) depths.push_back(depth);
+    }
     bool always_fused = true, never_fused = true;
     if (scorer.acquire) scorer.acquire();
     for (const int depth : depths) {

@@ -105,6 +105,10 @@ inline void score_floats_from(const float* rows, const float* cols, std::ptrdiff
 
 inline I32 whole(I32 sums) { return sums; }
 
+// Elements of a row in a block of codes.
+template <typename Code>
+constexpr int code_block = packing_block / panel_rows / static_cast<int>(sizeof(Code));
+
 // How products of codes are added up, and of how many blocks together before they are put to the
 // score: of so many, or (0) of all. Whether a block is unrolled: gcc keeps the sums of some kernels
 // in their registers only then, of others only if not.
@@ -113,7 +117,9 @@ struct CoarseCodes {
     using Sums = CodeSums;
     static constexpr int blocks = short_sums ? 1 : 0;
     static constexpr bool unrolled = false;
-    static Sums begin(std::int32_t start) { return Sums::fill(start); }
+    static Sums begin(const std::int32_t* start, bool accumulate) {
+        return Sums::fill(accumulate && blocks == 0 ? 0 : *start);
+    }
     static Sums add(Sums sums, Codes col, Codes row) { return add_products(sums, col, row); }
     static I32 whole(Sums sums) { return tripletmine::whole(sums); }
 };
@@ -121,10 +127,10 @@ template <I32 (*add_long_products)(I32, Codes, Codes), bool unroll>
 struct LongCodes {
     using Code = std::int16_t;
     using Sums = I32;
-    static constexpr int blocks =
-        segment * static_cast<int>(sizeof(Code)) * panel_rows / packing_block;
+    static constexpr int blocks = segment / code_block<Code>;
+    static_assert(blocks > 1 && segment % code_block<Code> == 0);
     static constexpr bool unrolled = unroll;
-    static Sums begin(std::int32_t) { return Sums::fill(0); }
+    static Sums begin(const std::int32_t*, bool) { return Sums::fill(0); }
     static Sums add(Sums sums, Codes col, Codes row) { return add_long_products(sums, col, row); }
     static I32 whole(Sums sums) { return shift_right(sums, segment_shift); }
 };
@@ -141,7 +147,7 @@ inline void score_code_rows(const char* rows, const char* cols, std::ptrdiff_t p
 #pragma GCC unroll 16
     for (int r = 0; r < code_rows; ++r) {
         for (int v = 0; v < vectors_per_row; ++v) {
-            sums[r][v] = Products::begin(accumulate && Products::blocks == 0 ? 0 : start[r]);
+            sums[r][v] = Products::begin(start + r, accumulate);
         }
     }
     for (int block = 0; block < blocks; ++block, rows += packing_block, cols += packing_block) {
@@ -199,7 +205,7 @@ template <typename Products>
         }
         rows += together * packing_block;
         cols += together * packing_block;
-        if (short_sums) start += panel_rows;
+        if (Products::blocks == 1) start += panel_rows;
     }
 }
 
@@ -629,10 +635,6 @@ void exact_sums_float32(const void* x, const void* const* rows, int count, std::
     if (count > 0) sums(x, rows, dim, soon, soon_count, out);
 }
 
-// Elements of a row in a block of codes.
-template <typename Code>
-constexpr int code_block = packing_block / panel_rows / static_cast<int>(sizeof(Code));
-
 // A row times its factor, followed by zeros up to `depth`; returns the largest magnitude.
 inline float scale_row(const void* row, float factor, std::int64_t dim, std::int64_t depth,
                        float* scaled) {
@@ -787,7 +789,7 @@ constexpr Scorer long_scorer{Format::int16,
                              tile_rows,
                              tile_cols,
                              32,
-                             512,
+                             4 * segment,
                              32767,
                              0,
                              false,

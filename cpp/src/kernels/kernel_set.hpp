@@ -81,6 +81,7 @@ inline constexpr int short_norm = 181;
 // segment_norm, so that it ends less than 2^31 from zero. A 2^segment_shift-th of it, rounded down,
 // is added to the score; and no row is longer than 2^(segment_shift / 2) times that.
 inline constexpr int segment = 128, segment_shift = 6, segment_norm = 46340;
+static_assert(segment_shift % 2 == 0);  // each of two rows' scales has half of it
 
 // Shorter chains would be more exact, and have to be put away more often.
 inline constexpr int float_chain = 64;
@@ -120,15 +121,15 @@ struct Scorer {
     bool short_sums;    // int8: sums are made in int16, one block of the packing after the other
 
     // tile[r * stride + c] (+)= sum over k < depth of rows[k, r] * cols[k, c], as float (as int32
-    // of codes, exactly). `rows` points at the first of tile_rows neighbours of the row side,
-    // `cols` at the first panel of the column side; panels lie `panel_bytes` apart. float32:
-    // chains of at most float_chain additions in order of k (fused where the set fuses; one more
-    // rounding where it does not), each added to those before it, and to what is there. Sums of
-    // codes begin at start[r], which takes the offset back, unless they accumulate. Short sums
-    // begin anew in every block, block b at start[b * panel_rows + r], a word of two int16: see
-    // short_norm. At `soon`, if it is not null, begins a share of what the walk reads next: a
-    // strip_shares-th of as much as these columns. A set that computes faster than columns come
-    // from the outer caches fetches it meanwhile.
+    // of int8, exactly; of int16 by segments). `rows` points at the first of tile_rows neighbours
+    // of the row side, `cols` at the first panel of the column side; panels lie `panel_bytes`
+    // apart. float32: chains of at most float_chain additions in order of k (fused where the set
+    // fuses; one more rounding where it does not), each added to those before it, and to what is
+    // there. Sums of int8 begin at start[r], which takes the offset back, unless they accumulate.
+    // Short sums begin anew in every block, block b at start[b * panel_rows + r], a word of two
+    // int16: see short_norm. At `soon`, if it is not null, begins a share of what the walk reads
+    // next: a strip_shares-th of as much as these columns. A set that computes faster than columns
+    // come from the outer caches fetches it meanwhile.
     void (*score)(const void* rows, const void* cols, std::ptrdiff_t panel_bytes, int depth,
                   const std::int32_t* start, bool accumulate, const void* soon, void* tile,
                   std::ptrdiff_t stride) noexcept;
