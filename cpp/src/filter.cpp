@@ -67,8 +67,7 @@ FilterPlan plan_stages(const FilterCase& asked) {
     if (!has_medium) plan.erase(plan.begin() + 1);
     // Positives are few, and what is packed already does for them. The k-th negative is a low
     // floor, which many coarse scores reach; so medium ones are better if they save nearly as much.
-    const bool medium_saves_most =
-        has_medium && 4.0 * kernels.medium_saves > 3.0 * kernels.coarse_saves;
+    const bool medium_saves_most = has_medium && kernels.medium_saves > 0.7 * kernels.coarse_saves;
     const auto begins = [&](const FilterStage& one) {
         if (asked.relation == Relation::positives) {
             return asked.packed[static_cast<std::size_t>(one.precision)];
