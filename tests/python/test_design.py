@@ -95,6 +95,7 @@ def test_nothing_global_is_set():
 def test_every_test_file_has_what_it_mirrors():
     package = ROOT / "python" / "tripletmine"
     modules = {path.stem.strip("_") for path in package.iterdir()}
+    modules |= {f"cli_{path.stem.strip('_')}" for path in (package / "cli").iterdir()}
     apart = {"coming_from", "design", "manners", "oracle"}
     for path in (ROOT / "tests" / "python").glob("test_*.py"):
         assert path.stem.removeprefix("test_") in modules | apart
