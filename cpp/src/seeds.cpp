@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <limits>
 
 #include "contests.hpp"
@@ -11,230 +10,343 @@
 namespace tripletmine {
 namespace {
 
-constexpr std::int64_t block_cols = tile_granule;
-constexpr std::int64_t blocks_for_each = 4;
-constexpr std::int64_t candidates = blocks_for_each * block_cols;  // that a row meets
-// Where these are more of all candidates than one in so many, they cost more than they save; and
-// where there are fewer rows than this makes columns, the means of the columns do.
+// A block is to be of few classes, so that it lies near to what its rows lie near to.
+constexpr std::int64_t rows_of_block = max_tile_rows, least_cols_of_block = 48;
+// Where they are more of all candidates than one in so many, those met first cost more than they
+// save.
 constexpr std::int64_t least_share = 12;
-// A mean is that of every fourth row.
-constexpr std::int64_t one_in = 4;
+// A mean is that of every other row.
+constexpr std::int64_t one_in = 2;
 
-// The means of the blocks of rows, as they are scored but for one factor; a part of the rows tells
-// them well enough.
+constexpr float infinite = std::numeric_limits<float>::infinity();
+
+// How many candidates a row meets, about.
+std::int64_t candidates_for(std::int64_t k) { return k == 1 ? 384 : 768; }
+
+// The means of blocks of rows, as these are scored but for one factor. They are rows themselves,
+// and their scores are nearly the average scores of the rows that they stand for.
 class Means {
 public:
     // `largest_norm2`: of any row; no product of means overflows.
-    Means(Team& team, const Dataset& dataset, Metric metric, std::int64_t block_rows,
+    Means(Team& team, const Dataset& dataset, Metric metric, std::int64_t rows_of_mean,
           double largest_norm2)
-        : dim_(static_cast<std::size_t>(dataset.dim())),
-          count_((dataset.size() + block_rows - 1) / block_rows),
-          means_(static_cast<std::size_t>(count_) * dim_),
-          halves_(static_cast<std::size_t>(count_)) {
+        : dim_(dataset.dim()),
+          count_((dataset.size() + rows_of_mean - 1) / rows_of_mean),
+          values_(static_cast<std::size_t>(count_ * dim_)) {
         team.for_each(count_, [&](std::int64_t block, int worker) {
             team.poll(worker);
-            std::vector<double> row(static_cast<std::size_t>(padded(dataset.dim()))), sum(dim_);
-            const std::int64_t begin = block * block_rows;
-            const std::int64_t end = std::min(dataset.size(), begin + block_rows);
-            double taken = 0.0, norms2 = 0.0;
+            std::vector<double> row(static_cast<std::size_t>(padded(dim_))), sum(row.size());
+            const std::int64_t begin = block * rows_of_mean;
+            const std::int64_t end = std::min(dataset.size(), begin + rows_of_mean);
+            double taken = 0.0;
             for (std::int64_t position = begin; position < end; position += one_in, ++taken) {
                 dataset.widen(position, row.data());
-                const double norm2 = dataset.norm2(position);
-                const double one = metric == Metric::cosine ? norm2 : largest_norm2;
+                const double one =
+                    metric == Metric::cosine ? dataset.norm2(position) : largest_norm2;
                 const double factor = one > 0.0 ? 1.0 / std::sqrt(one) : 0.0;
-                for (std::size_t k = 0; k < dim_; ++k) sum[k] += factor * row[k];
-                norms2 += one > 0.0 ? norm2 / one : 0.0;
+                for (std::size_t k = 0; k < sum.size(); ++k) sum[k] += factor * row[k];
             }
-            for (std::size_t k = 0; k < dim_; ++k) {
-                means_[static_cast<std::size_t>(block) * dim_ + k] =
-                    static_cast<float>(sum[k] / taken);
+            float* mean = values_.data() + block * dim_;
+            for (std::int64_t k = 0; k < dim_; ++k) {
+                mean[k] = static_cast<float>(sum[static_cast<std::size_t>(k)] / taken);
             }
-            if (from_differences(metric)) halves_[block] = 0.5 * norms2 / taken;
         });
     }
 
-    std::int64_t count() const { return count_; }
-
-    // Grows with the average score of a row of that block with a row of the other's.
-    double score(std::int64_t block, const Means& other, std::int64_t other_block) const {
-        const float* x = means_.data() + static_cast<std::size_t>(block) * dim_;
-        const float* y = other.means_.data() + static_cast<std::size_t>(other_block) * dim_;
-        constexpr std::size_t lanes_at_once = 16;
-        float sums[lanes_at_once] = {};
-        std::size_t k = 0;
-        for (; k + lanes_at_once <= dim_; k += lanes_at_once) {
-            for (std::size_t i = 0; i < lanes_at_once; ++i) sums[i] += x[k + i] * y[k + i];
-        }
-        double sum = 0.0;
-        for (const float part : sums) sum += static_cast<double>(part);
-        for (; k < dim_; ++k) sum += static_cast<double>(x[k]) * static_cast<double>(y[k]);
-        return sum - other.halves_[static_cast<std::size_t>(other_block)];
+    Population population() const {
+        constexpr std::ptrdiff_t element = sizeof(float);
+        return {"means", {values_.data(), DType::float32, count_, dim_, dim_ * element, element}};
     }
 
 private:
-    std::size_t dim_;
-    std::int64_t count_;
-    std::vector<float> means_;
-    std::vector<double> halves_;  // of the mean squared norm, where distances come from differences
+    std::int64_t dim_, count_;
+    std::vector<float> values_;
 };
 
-// The likeliest candidates of the rows of one block.
-class Meeting {
+// The k likeliest candidates of a row, from its scores.
+class Likeliest {
 public:
-    Meeting(const KernelSet& kernels, const Pairing& pairing, Relation relation, Sign sign,
-            std::int64_t k, std::int64_t rows)
-        : pairing_(pairing),
-          may_meet_itself_(pairing.self_join && relation == Relation::any),
-          sign_(sign),
-          k_(k),
-          floors_(static_cast<std::size_t>(rows)),
-          best_(static_cast<std::size_t>(rows * hands_for(k))),
-          uppers_(static_cast<std::size_t>(block_cols + max_tile_cols)),
-          places_(static_cast<std::size_t>(block_cols)),
-          contenders_(static_cast<std::size_t>(rows)),
-          exact_(*pairing.rows, *pairing.cols, kernels, pairing.metric) {}
+    Likeliest(Sign sign, std::int64_t k)
+        : sign_(sign), k_(k), best_(static_cast<std::size_t>(hands_for(k))) {}
 
-    void begin(std::int64_t first_row) {
-        first_row_ = first_row;
-        std::fill(floors_.begin(), floors_.end(), -std::numeric_limits<float>::infinity());
-        std::fill(best_.begin(), best_.end(), -std::numeric_limits<float>::infinity());
-        for (std::vector<Contender>& of_row : contenders_) of_row.clear();
+    void clear() {
+        floor_ = -infinite;
+        std::fill(best_.begin(), best_.end(), -infinite);
+        contenders_.clear();
     }
 
-    // Takes the scores of a row with a run of columns.
-    void take(std::int64_t row, Interval cols, const float* scores) {
-        const auto place = static_cast<std::size_t>(row - first_row_);
-        const auto part = [&](std::int64_t begin, std::int64_t end) {
-            const int found = pairing_.scorer().contend(
-                scores + begin - cols.begin,
-                pairing_.row_operand->side(sign_, row, nullptr, nullptr),
-                pairing_.col_operand->side(sign_, begin, nullptr, nullptr), sign_,
-                static_cast<int>(end - begin), static_cast<int>(k_),
-                best_.data() + place * static_cast<std::size_t>(hands_for(k_)), uppers_.data(),
-                floors_[place], places_.data());
-            for (int i = 0; i < found; ++i) {
-                const std::int32_t at = places_[static_cast<std::size_t>(i)];
-                contenders_[place].push_back({static_cast<std::uint32_t>(begin + at),
-                                              uppers_[static_cast<std::size_t>(at)]});
-            }
-        };
-        const std::int64_t self = may_meet_itself_ ? place_of(row, cols) : cols.end;
-        part(cols.begin, self);
-        if (self < cols.end) part(self + 1, cols.end);
+    // Takes the scores of some columns; position(i) is that of the i-th.
+    template <typename Position>
+    void take(const Scorer& scorer, const float* scores, const TileSide& row, const TileSide& cols,
+              std::int64_t count, Position position) {
+        if (count == 0) return;
+        uppers_.resize(static_cast<std::size_t>(count + max_register));
+        places_.resize(static_cast<std::size_t>(count));
+        const int found =
+            scorer.contend(scores, row, cols, sign_, static_cast<int>(count), static_cast<int>(k_),
+                           best_.data(), uppers_.data(), floor_, places_.data());
+        for (int i = 0; i < found; ++i) {
+            const std::int32_t place = places_[static_cast<std::size_t>(i)];
+            const float upper = uppers_[static_cast<std::size_t>(place)];
+            if (upper == -infinite) continue;  // left out
+            contenders_.push_back({static_cast<std::uint32_t>(position(place)), upper});
+        }
     }
 
-    // Decides the k likeliest of each row: they reach what the last of them does.
-    void find_floors(const ScoreSpace& space, std::span<float> floors) {
+    // What k of them surely reach; and these, in any order, or none if there are fewer.
+    float floor() const { return floor_; }
+    std::span<const Contender> candidates() {
         const auto k = static_cast<std::size_t>(k_);
-        pairs_.clear();
-        for (std::size_t place = 0; place < floors.size(); ++place) {
-            std::vector<Contender>& best = contenders_[place];
-            if (best.size() < k) continue;
-            bring_forward(best, k);
-            for (std::size_t i = 0; i < k; ++i) {
-                pairs_.push_back(
-                    {static_cast<std::uint32_t>(first_row_) + static_cast<std::uint32_t>(place),
-                     best[i].col});
-            }
-        }
-        distances_.resize(pairs_.size());
-        exact_.many(pairs_, distances_.data());
-        std::span<const double> left(distances_);
-        for (std::size_t place = 0; place < floors.size(); ++place) {
-            floors[place] = floors_[place];
-            if (contenders_[place].size() < k) continue;
-            const auto [least, most] = std::ranges::minmax(left.first(k));
-            left = left.subspan(k);
-            floors[place] =
-                std::max(floors[place], space.floor(sign_, sign_ == Sign::nearest ? most : least));
-        }
+        if (contenders_.size() < k) return {};
+        bring_forward(contenders_, k);
+        return std::span(contenders_).first(k);
     }
-    std::int64_t decided() const { return exact_.decided(); }
 
 private:
-    // Where a row lies among the columns; their end if it does not.
-    std::int64_t place_of(std::int64_t row, const Interval& cols) const {
-        std::int64_t col = cols.begin;
-        while (col < cols.end && pairing_.cols->row(col) != pairing_.rows->row(row)) ++col;
-        return col;
-    }
-
-    const Pairing& pairing_;
-    bool may_meet_itself_;
     Sign sign_;
     std::int64_t k_;
-    std::int64_t first_row_ = 0;
-    std::vector<float> floors_;
-    std::vector<float> best_;  // of each row: see Scorer::contend
+    float floor_ = -infinite;
+    std::vector<float> best_;  // see Scorer::contend
     std::vector<float> uppers_;
     std::vector<std::int32_t> places_;
-    std::vector<std::vector<Contender>> contenders_;  // of each row
-    ExactDistance exact_;
-    std::vector<PairOfRows> pairs_;
-    std::vector<double> distances_;
+    std::vector<Contender> contenders_;
 };
+
+// What an operand knows of columns of several blocks, side by side.
+struct Gathered {
+    std::vector<std::int64_t> positions;
+    std::vector<float> scale, bias, width;
+
+    void gather(const Operand& operand, Sign sign, std::span<const std::int64_t> begins,
+                std::int64_t each) {
+        const auto count = begins.size() * static_cast<std::size_t>(each);
+        positions.resize(count);
+        for (std::vector<float>* values : {&scale, &bias, &width}) {
+            values->resize(count + max_register);  // kernels read whole registers
+        }
+        for (std::size_t i = 0; i < count; ++i) {
+            const auto block = static_cast<std::int64_t>(i) / each;
+            const std::int64_t col =
+                begins[static_cast<std::size_t>(block)] + static_cast<std::int64_t>(i) % each;
+            positions[i] = col;
+            scale[i] = operand.scale()[col];
+            bias[i] = operand.bias(sign)[col];
+            width[i] = operand.width()[col];
+        }
+    }
+    TileSide side() const { return {scale.data(), bias.data(), width.data(), nullptr, nullptr}; }
+};
+
+class Seeker {
+public:
+    Seeker(Team& team, const KernelSet& kernels, const Pairing& pairing, Relation relation,
+           Sign sign, std::int64_t k)
+        : team_(team),
+          kernels_(kernels),
+          pairing_(pairing.both_ways()),
+          relation_(relation),
+          sign_(sign),
+          k_(k),
+          cols_of_block_(round_up(least_cols_of_block, pairing.scorer().tile_cols)),
+          blocks_(candidates_for(k) / cols_of_block_),
+          stride_(blocks_ * cols_of_block_ + max_register),
+          walk_(team, pairing_, relation, {rows_of_block, pairing.col_operand->padded_size()}) {
+        for (int id = 0; id < team.size(); ++id) {
+            workers_.push_back(
+                {{},
+                 Buffer<float>(rows_of_block * stride_),
+                 {},
+                 Likeliest(sign, k),
+                 ExactDistance(*pairing.rows, *pairing.cols, kernels, pairing.metric),
+                 {},
+                 {}});
+        }
+    }
+
+    Seeds find(const ScoreSpace& space, const TakeSeeds& take);
+
+private:
+    struct Worker {
+        Walk::Scratch walk;
+        Buffer<float> scores;
+        Gathered cols;
+        Likeliest of_row;
+        ExactDistance exact;
+        std::vector<PairOfRows> pairs;
+        std::vector<double> distances;
+    };
+
+    Interval rows_of(std::int64_t block) const {
+        return {block * rows_of_block,
+                std::min(pairing_.rows->size(), (block + 1) * rows_of_block)};
+    }
+    Interval not_for(std::int64_t block) const;
+    std::vector<std::vector<std::int64_t>> choose_blocks() const;
+    void meet(const Interval& rows, std::span<const std::int64_t> begins, Worker& worker, int id);
+    template <typename Visit>
+    void visit_left_out(std::int64_t row, const Gathered& cols, Visit visit) const;
+
+    Team& team_;
+    const KernelSet& kernels_;
+    Pairing pairing_;
+    Relation relation_;
+    Sign sign_;
+    std::int64_t k_;
+    std::int64_t cols_of_block_, blocks_;  // of columns: how large, and how many are met
+    std::int64_t stride_;
+    Walk walk_;
+    std::vector<Worker> workers_;
+};
+
+Seeds Seeker::find(const ScoreSpace& space, const TakeSeeds& take) {
+    const std::vector<std::vector<std::int64_t>> chosen = choose_blocks();
+    Seeds seeds{std::vector<float>(static_cast<std::size_t>(pairing_.rows->size()), -infinite)};
+    team_.expect(static_cast<double>(pairing_.rows->size() * blocks_ * cols_of_block_));
+    team_.for_each(std::ssize(chosen), [&](std::int64_t block, int id) {
+        Worker& worker = workers_[static_cast<std::size_t>(id)];
+        const Interval rows = rows_of(block);
+        meet(rows, chosen[static_cast<std::size_t>(block)], worker, id);
+        worker.pairs.clear();
+        for (std::int64_t row = rows.begin; row < rows.end; ++row) {
+            visit_left_out(row, worker.cols,
+                           [&](std::size_t i) { worker.cols.bias[i] = infinite; });
+            worker.of_row.clear();
+            worker.of_row.take(
+                pairing_.scorer(), worker.scores.data() + (row - rows.begin) * stride_,
+                pairing_.row_operand->side(sign_, row, nullptr, nullptr), worker.cols.side(),
+                std::ssize(worker.cols.positions),
+                [&](std::int32_t i) { return worker.cols.positions[static_cast<std::size_t>(i)]; });
+            visit_left_out(row, worker.cols, [&](std::size_t i) {
+                worker.cols.bias[i] = pairing_.col_operand->bias(sign_)[worker.cols.positions[i]];
+            });
+            seeds.floors[static_cast<std::size_t>(row)] = worker.of_row.floor();
+            for (const Contender& one : worker.of_row.candidates()) {
+                worker.pairs.push_back({static_cast<std::uint32_t>(row), one.col});
+            }
+        }
+        // The k likeliest of each row are decided: they reach what the last of them does.
+        worker.distances.resize(worker.pairs.size());
+        worker.exact.many(worker.pairs, worker.distances.data());
+        const auto k = static_cast<std::size_t>(k_);
+        for (std::size_t i = 0; i < worker.pairs.size(); i += k) {
+            const std::span<const double> distances = std::span(worker.distances).subspan(i, k);
+            const auto [least, most] = std::ranges::minmax(distances);
+            const std::uint32_t row = worker.pairs[i].row;
+            float& floor = seeds.floors[row];
+            floor = std::max(floor, space.floor(sign_, sign_ == Sign::nearest ? most : least));
+            take(row, std::span(worker.pairs).subspan(i, k), distances);
+        }
+    });
+    for (const Worker& worker : workers_) seeds.decided += worker.exact.decided();
+    return seeds;
+}
+
+// The blocks of columns that hold some of the rows' own classes, which are no negatives.
+Interval Seeker::not_for(std::int64_t block) const {
+    if (relation_ != Relation::negatives) return {0, 0};
+    const Interval rows = rows_of(block);
+    const auto class_of = [&](std::int64_t row) {
+        return pairing_.cols->class_of(pairing_.rows->label(row));
+    };
+    return {class_of(rows.begin).begin / cols_of_block_,
+            (class_of(rows.end - 1).end + cols_of_block_ - 1) / cols_of_block_};
+}
+
+// Of each block of rows, where the blocks of columns begin whose means are the first candidates of
+// its own mean: as many as it is to meet, or none.
+std::vector<std::vector<std::int64_t>> Seeker::choose_blocks() const {
+    const Dataset &rows = *pairing_.rows, &cols = *pairing_.cols;
+    const double largest_norm2 = std::max(rows.largest_norm2(), cols.largest_norm2());
+    const Means row_means(team_, rows, pairing_.metric, rows_of_block, largest_norm2);
+    const Means col_means(team_, cols, pairing_.metric, cols_of_block_, largest_norm2);
+    Dataset row_blocks(row_means.population(), std::nullopt, kernels_);
+    Dataset col_blocks(col_means.population(), std::nullopt, kernels_);
+    row_blocks.measure(team_);
+    col_blocks.measure(team_);
+    const Metric metric = from_differences(pairing_.metric) ? Metric::sqeuclidean : Metric::dot;
+    const ScoreSpace space =
+        score_space(metric, std::max(row_blocks.largest_norm2(), col_blocks.largest_norm2()));
+    const Scorer& scorer = pairing_.scorer();
+    const Origin origin = of_codes(scorer.format) ? origin_of(col_blocks, space, scorer) : Origin{};
+    const Operand row_operand(team_, row_blocks, kernels_, scorer, space, origin, nullptr, true);
+    const Operand col_operand(team_, col_blocks, kernels_, scorer, space, origin, nullptr, true);
+    const Pairing pairing{&row_blocks, &col_blocks, &row_operand, &col_operand,
+                          false,       false,       metric};
+    Walk walk(team_, pairing, Relation::any, plan_blocks(pairing, 4 * tile_granule, team_.size()));
+    walk.announce();
+
+    struct Scratch {
+        Walk::Scratch walk;
+        std::vector<Likeliest> of_rows;
+    };
+    std::vector<Scratch> scratch(static_cast<std::size_t>(team_.size()));
+    std::vector<std::vector<std::int64_t>> chosen(static_cast<std::size_t>(row_blocks.size()));
+    team_.for_each(std::ssize(walk.tasks()), [&](std::int64_t number, int id) {
+        const Walk::Task& task = walk.tasks()[static_cast<std::size_t>(number)];
+        Scratch& own = scratch[static_cast<std::size_t>(id)];
+        own.of_rows.resize(static_cast<std::size_t>(task.row_end - task.row_begin),
+                           {sign_, blocks_});
+        for (Likeliest& one : own.of_rows) one.clear();
+        const auto of = [&](std::int64_t row) -> Likeliest& {
+            return own.of_rows[static_cast<std::size_t>(row - task.row_begin)];
+        };
+        walk.run_rows(task, id, own.walk,
+                      [&](std::int64_t row, const Interval& run, const float* scores) {
+                          const auto take = [&](std::int64_t begin, std::int64_t end) {
+                              of(row).take(scorer, scores + begin - run.begin,
+                                           row_operand.side(sign_, row, nullptr, nullptr),
+                                           col_operand.side(sign_, begin, nullptr, nullptr),
+                                           end - begin, [&](std::int32_t i) { return begin + i; });
+                          };
+                          const Interval out = not_for(row);
+                          take(run.begin, std::min(run.end, out.begin));
+                          take(std::max(run.begin, out.end), run.end);
+                      });
+        for (std::int64_t row = task.row_begin; row < task.row_end; ++row) {
+            for (const Contender& one : of(row).candidates()) {
+                chosen[static_cast<std::size_t>(row)].push_back(one.col * cols_of_block_);
+            }
+        }
+    });
+    return chosen;
+}
+
+// Scores a block of rows with some blocks of columns.
+void Seeker::meet(const Interval& rows, std::span<const std::int64_t> begins, Worker& worker,
+                  int id) {
+    worker.cols.gather(*pairing_.col_operand, sign_, begins, cols_of_block_);
+    walk_.take_rows(rows.begin, worker.walk);
+    float* scores = worker.scores.data();
+    for (const std::int64_t begin : begins) {
+        walk_.score_rows({rows.begin, rows.end, 0, 0}, {begin, begin + cols_of_block_}, id,
+                         worker.walk, scores, stride_);
+        scores += cols_of_block_;
+    }
+    team_.advance(static_cast<double>(rows.size() * blocks_ * cols_of_block_));
+}
+
+// The places of those gathered columns that are the row itself or of its group.
+template <typename Visit>
+void Seeker::visit_left_out(std::int64_t row, const Gathered& cols, Visit visit) const {
+    const bool meets_itself = pairing_.self_join && relation_ == Relation::any;
+    if (!meets_itself && !pairing_.cols->grouped()) return;
+    for (std::size_t i = 0; i < cols.positions.size(); ++i) {
+        const std::int64_t col = cols.positions[i];
+        if (col >= pairing_.cols->size()) continue;
+        const bool itself = meets_itself && pairing_.cols->row(col) == pairing_.rows->row(row);
+        if (itself || pairing_.rows->same_group(row, *pairing_.cols, col)) visit(i);
+    }
+}
 
 }  // namespace
 
-Seeds find_seeds(Team& team, const KernelSet& kernels, Pairing pairing, Relation relation,
-                 const ScoreSpace& space, Sign sign, std::int64_t k) {
-    const Dataset &rows = *pairing.rows, &cols = *pairing.cols;
-    if (k == 0 || k > most_seeded) return {};
-    if (relation == Relation::positives ||
-        std::min(rows.size(), cols.size()) < least_share * candidates) {
+Seeds find_seeds(Team& team, const KernelSet& kernels, const Pairing& pairing, Relation relation,
+                 const ScoreSpace& space, Sign sign, std::int64_t k, const TakeSeeds& take) {
+    if (k == 0 || k > most_seeded || relation == Relation::positives) return {};
+    if (std::min(pairing.rows->size(), pairing.cols->size()) < least_share * candidates_for(k)) {
         return {};
     }
-    pairing.symmetric = false;
-    const WalkPlan plan = plan_blocks(pairing, block_cols, team.size());
-    Walk walk(team, pairing, relation, plan);
-    const double largest_norm2 = std::max(rows.largest_norm2(), cols.largest_norm2());
-    const Means row_means(team, rows, pairing.metric, plan.rows_per_block, largest_norm2);
-    const Means col_means(team, cols, pairing.metric, block_cols, largest_norm2);
-
-    struct Worker {
-        Walk::Scratch walk;
-        std::vector<std::pair<double, std::int64_t>> order;
-    };
-    std::vector<Worker> workers(static_cast<std::size_t>(team.size()));
-    std::vector<Meeting> meetings(
-        workers.size(), Meeting(kernels, pairing, relation, sign, k, plan.rows_per_block));
-    Seeds seeds{std::vector<float>(static_cast<std::size_t>(rows.size()))};
-    team.expect(static_cast<double>(rows.size() * candidates));
-    team.for_each(row_means.count(), [&](std::int64_t block, int id) {
-        Worker& worker = workers[static_cast<std::size_t>(id)];
-        Meeting& own = meetings[static_cast<std::size_t>(id)];
-        const std::int64_t begin = block * plan.rows_per_block;
-        const std::int64_t end = std::min(rows.size(), begin + plan.rows_per_block);
-        // Columns of the rows' own classes are no negatives.
-        Interval left_out{0, 0};
-        if (relation == Relation::negatives) {
-            left_out = {cols.class_of(rows.label(begin)).begin,
-                        cols.class_of(rows.label(end - 1)).end};
-        }
-        worker.order.clear();
-        for (std::int64_t b = 0; b < col_means.count(); ++b) {
-            const Interval those{b * block_cols, std::min(cols.size(), (b + 1) * block_cols)};
-            if (those.begin < left_out.end && those.end > left_out.begin) continue;
-            const double score = row_means.score(block, col_means, b);
-            worker.order.emplace_back(sign == Sign::nearest ? -score : score, b);
-        }
-        const auto chosen = std::min<std::size_t>(worker.order.size(), blocks_for_each);
-        std::partial_sort(worker.order.begin(),
-                          worker.order.begin() + static_cast<std::ptrdiff_t>(chosen),
-                          worker.order.end());
-        own.begin(begin);
-        for (std::size_t i = 0; i < chosen; ++i) {
-            const std::int64_t first = worker.order[i].second * block_cols;
-            walk.run_rows({begin, end, first, std::min(cols.size(), first + block_cols)}, id,
-                          worker.walk,
-                          [&](std::int64_t row, const Interval& run, const float* scores) {
-                              own.take(row, run, scores);
-                          });
-        }
-        own.find_floors(space, std::span(seeds.floors).subspan(begin, end - begin));
-    });
-    for (const Meeting& one : meetings) seeds.decided += one.decided();
-    return seeds;
+    return Seeker(team, kernels, pairing, relation, sign, k).find(space, take);
 }
 
 }  // namespace tripletmine

@@ -1,10 +1,12 @@
-// Seeds: floors for a sweep to begin with. Every block of rows first meets the few blocks of
-// columns that lie nearest to it (or farthest from it) on average; the distances of the likeliest
-// of these candidates are floors that hold, and most of what would survive at the beginning of a
-// sweep does not.
+// Seeds: candidates and floors for a sweep to begin with. Every block of rows first meets the
+// blocks of columns that lie nearest to it (or farthest from it) on average; the likeliest
+// candidates that it finds there are decided. Their distances are floors that hold, and most of
+// what would survive at the beginning of a sweep does not.
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <span>
 #include <vector>
 
 #include "kernels/kernel_set.hpp"
@@ -23,7 +25,11 @@ struct Seeds {
     std::int64_t decided = 0;  // in float64
 };
 
-Seeds find_seeds(Team& team, const KernelSet& kernels, Pairing pairing, Relation relation,
-                 const ScoreSpace& space, Sign sign, std::int64_t k);
+// Hears of the k candidates of a row that were decided, once, if any were; on any thread.
+using TakeSeeds = std::function<void(std::int64_t row, std::span<const PairOfRows> pairs,
+                                     std::span<const double> distances)>;
+
+Seeds find_seeds(Team& team, const KernelSet& kernels, const Pairing& pairing, Relation relation,
+                 const ScoreSpace& space, Sign sign, std::int64_t k, const TakeSeeds& take);
 
 }  // namespace tripletmine

@@ -64,17 +64,8 @@ public:
         const std::int64_t rows = pairing_.rows->size();
         floors_ = std::make_unique<std::atomic<float>[]>(static_cast<std::size_t>(rows));
         locks_ = std::make_unique<std::atomic_flag[]>(static_cast<std::size_t>(rows));
-        Seeds seeds;
-        if (!banded_ && rows > 0 && selector.unlimited()) {
-            seeds = find_seeds(team, kernels, closer_ ? closer_->pairing() : pairing_, relation,
-                               selector.space(), Selector::sign, selector.most());
-        }
-        for (std::int64_t p = 0; p < rows; ++p) {
-            floors_[p].store(seeds.floors.empty() ? selector.floor(p)
-                                                  : seeds.floors[static_cast<std::size_t>(p)]);
-        }
-        seeded_ = !seeds.floors.empty();
-        decided_ = seeds.decided;
+        for (std::int64_t p = 0; p < rows; ++p) floors_[p].store(selector.floor(p));
+        if (!banded_ && rows > 0 && selector.unlimited()) seed(relation);
         walk_.announce();
         if (banded_) {
             for (std::int64_t p = 0; p < rows; ++p) ceilings_.push_back(selector.ceiling(p));
@@ -122,6 +113,9 @@ private:
         return static_cast<std::size_t>(
             std::clamp(std::min(4 * rows.size() * k, fitting), least, most));
     }
+    void seed(Relation relation);
+    // Whether the pair was decided before the sweep began, for this row of it.
+    bool is_known(std::int64_t row, std::int64_t other) const;
     void prepare(Worker& worker) const;
     std::int64_t find_stage();
     double doubts_of_tasks(std::int64_t begin, std::int64_t end);
@@ -187,6 +181,9 @@ private:
     std::unique_ptr<std::atomic_flag[]> locks_;
     std::vector<float> ceilings_;
     bool seeded_ = false;  // whether the rows began with floors
+    // By row, then: the positions that were decided for it before the sweep began, as many as are
+    // wanted or none.
+    std::vector<std::uint32_t> known_;
     std::int64_t decided_ = 0;
 };
 
@@ -198,6 +195,35 @@ std::int64_t Sweep<Selector>::run() {
         if (worker.distance) decided_ += worker.distance->decided();
     }
     return decided_;
+}
+
+template <typename Selector>
+void Sweep<Selector>::seed(Relation relation) {
+    const std::int64_t each = selector_.most();
+    constexpr std::uint32_t none = std::numeric_limits<std::uint32_t>::max();
+    const auto take = [&](std::int64_t row, std::span<const PairOfRows> pairs,
+                          std::span<const double> distances) {
+        for (std::size_t i = 0; i < pairs.size(); ++i) {
+            known_[static_cast<std::size_t>(row * each) + i] = pairs[i].col;
+            selector_.begin_with(row, {distances[i], pairing_.cols->row(pairs[i].col)});
+        }
+    };
+    known_.assign(static_cast<std::size_t>(each <= most_seeded ? pairing_.rows->size() * each : 0),
+                  none);
+    const Seeds seeds = find_seeds(team_, kernels_, closer_ ? closer_->pairing() : pairing_,
+                                   relation, selector_.space(), Selector::sign, each, take);
+    seeded_ = !seeds.floors.empty();
+    if (!seeded_) known_ = {};
+    for (std::size_t p = 0; p < seeds.floors.size(); ++p) floors_[p].store(seeds.floors[p]);
+    decided_ = seeds.decided;
+}
+
+template <typename Selector>
+bool Sweep<Selector>::is_known(std::int64_t row, std::int64_t other) const {
+    if (!seeded_) return false;
+    const std::int64_t each = selector_.most();
+    const std::uint32_t* own = known_.data() + row * each;
+    return std::find(own, own + each, static_cast<std::uint32_t>(other)) != own + each;
 }
 
 // Goes on in the plan as long as the first tasks leave too many pairs to decide; returns how many
@@ -447,6 +473,7 @@ void Sweep<Selector>::consider(Worker& worker, std::int64_t row, std::int64_t co
     if (may_meet_itself_ && pairing_.rows->row(row) == pairing_.cols->row(col)) return;
     if (grouped_ && pairing_.rows->same_group(row, *pairing_.cols, col)) return;
     if (closer_ && selector_.most() == 1) {
+        if (!(for_row && !is_known(row, col)) && !(for_col && !is_known(col, row))) return;
         // Floors are best kept as high as they can be: the next pair costs about as much. But of a
         // few together none waits for its memory.
         worker.pressing.push_back(
@@ -474,9 +501,12 @@ void Sweep<Selector>::decide_pressing(Worker& worker) {
 template <typename Selector>
 void Sweep<Selector>::keep(Worker& worker, std::int64_t row, std::int64_t other, float lower,
                            float upper) {
+    const bool raises = lower > floors_[row].load(std::memory_order_relaxed);
+    // (Whether others are known is asked when they are decided.)
+    if (raises && is_known(row, other)) return;
     worker.undecided.push_back(
         {static_cast<std::uint32_t>(row), static_cast<std::uint32_t>(other), upper});
-    if (lower > floors_[row].load(std::memory_order_relaxed)) {
+    if (raises) {
         change(row, [&] { return selector_.expect(row, lower, upper); });
     } else {
         ++worker.doubts;
@@ -545,7 +575,7 @@ void Sweep<Selector>::decide(Worker& worker, const Part& pairs) {
     for (std::size_t i = 0; i < count;) {
         const std::int64_t row = pairs[i].row;
         for (; i < count && pairs[i].row == row; ++i) {
-            if (pairs[i].upper >= floor(row)) {
+            if (pairs[i].upper >= floor(row) && !is_known(row, pairs[i].other)) {
                 worker.contests.add({pairs[i].other, pairs[i].upper});
             }
         }

@@ -133,8 +133,16 @@ public:
     template <typename Visit>
     void run_rows(const Task& task, int worker, Scratch& scratch, Visit visit);
 
-    // The same for scores that are there, and lie `stride` apart from row to row; the first is that
-    // of the task's first row and of the first of these columns.
+    // The same in two parts: the scores of a task's rows, which have been taken, with some columns
+    // from the edge of a tile on, to where there is room up to the edge of another; rows lie
+    // `stride` apart.
+    void take_rows(std::int64_t row_begin, Scratch& scratch) const {
+        pairing_.row_operand->row_side(row_begin, plan_.rows_per_block, scratch.rows);
+    }
+    void score_rows(const Task& task, const Interval& cols, int worker, Scratch& scratch,
+                    float* scores, std::int64_t stride);
+    // Calls visit for scores that are there, and lie `stride` apart from row to row; the first is
+    // that of the task's first row and of the first of these columns.
     template <typename Visit>
     void visit_rows(const Task& task, const Interval& cols, int worker, const float* scores,
                     std::int64_t stride, Visit visit);
@@ -167,8 +175,6 @@ private:
     void index_groups();
     void score(const RowSide& rows, std::int64_t row, const std::byte* cols, std::int64_t col,
                std::int64_t k, float* scores, std::int64_t stride) const;
-    void score_rows(const Task& task, const Interval& cols, int worker, Scratch& scratch,
-                    float* scores, std::int64_t stride);
     template <typename Visit>
     void visit_allowed(std::int64_t row, const Interval& cols, Visit visit) const;
     void plan_tasks();
@@ -247,7 +253,7 @@ void Walk::run_rows(const Task& task, int worker, Scratch& scratch, Visit visit)
             std::fill(end, end + stride - plan_.cols_per_chunk, 0.0f);
         }
     }
-    pairing_.row_operand->row_side(task.row_begin, plan_.rows_per_block, scratch.rows);
+    take_rows(task.row_begin, scratch);
     for (std::int64_t begin = task.col_begin; begin < task.col_end; begin += plan_.cols_per_chunk) {
         const Interval chunk{begin, std::min(task.col_end, begin + plan_.cols_per_chunk)};
         score_rows(task, chunk, worker, scratch, scratch.scores.data(), stride);

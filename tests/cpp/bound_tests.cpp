@@ -5,7 +5,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <set>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "dataset.hpp"
@@ -270,7 +273,8 @@ void check_projection(Tally& tally, const KernelSet& kernels, Metric metric) {
     }
 }
 
-// Every seed is reached by as many candidates of the row as are wanted; and seeds are worth having.
+// Every seed is reached by as many candidates of the row as are wanted; those that were decided are
+// candidates, each once; and seeds are worth having.
 void check_seeds(Tally& tally, const KernelSet& kernels, Metric metric, bool labelled, Sign sign,
                  std::int64_t k) {
     constexpr std::int64_t count = 9300, dim = 7, classes = 60;
@@ -299,8 +303,25 @@ void check_seeds(Tally& tally, const KernelSet& kernels, Metric metric, bool lab
                               origin_of(dataset, space, kernels.coarse), nullptr, true);
         const Pairing pairing{&dataset, &dataset, &operand, &operand, true, true, metric};
         const Relation relation = labelled ? Relation::negatives : Relation::any;
+        ExactDistance exact(dataset, dataset, kernels, metric);
+        const auto is_candidate = [&](std::int64_t p, std::int64_t q) {
+            return p != q && !(labelled && dataset.label(p) == dataset.label(q)) &&
+                   !dataset.same_group(p, dataset, q);
+        };
+        std::set<std::pair<std::int64_t, std::int64_t>> decided;
+        std::int64_t no_candidates = 0;
+        const auto take = [&](std::int64_t row, std::span<const PairOfRows> pairs,
+                              std::span<const double> distances) {
+            no_candidates += std::ssize(pairs) != k;
+            for (std::size_t i = 0; i < pairs.size(); ++i) {
+                const bool right = pairs[i].row == row && is_candidate(row, pairs[i].col) &&
+                                   distances[i] == exact(row, pairs[i].col) &&
+                                   decided.emplace(row, pairs[i].col).second;
+                no_candidates += !right;
+            }
+        };
         const std::vector<float> seeds =
-            find_seeds(team, kernels, pairing, relation, space, sign, k).floors;
+            find_seeds(team, kernels, pairing, relation, space, sign, k, take).floors;
         const std::string what = "seeds of metric " + std::to_string(static_cast<int>(metric)) +
                                  (labelled ? ", negatives, " : ", any, ") +
                                  (sign == Sign::nearest ? "nearest " : "farthest ") +
@@ -308,20 +329,20 @@ void check_seeds(Tally& tally, const KernelSet& kernels, Metric metric, bool lab
         if (static_cast<std::int64_t>(seeds.size()) != count) {
             return tally.check(false, what + ": there are none");
         }
-        ExactDistance exact(dataset, dataset, kernels, metric);
         std::int64_t wrong = 0, known = 0, reached_in_all = 0, looked_at = 0;
         for (std::int64_t p = 0; p < count; p += 97, ++looked_at) {
             std::int64_t reached = 0;
             for (std::int64_t q = 0; q < count; ++q) {
-                if (p == q || (labelled && dataset.label(p) == dataset.label(q))) continue;
-                if (dataset.same_group(p, dataset, q)) continue;
-                reached += space.ceiling(sign, exact(p, q)) >= seeds[static_cast<std::size_t>(p)];
+                reached += is_candidate(p, q) &&
+                           space.ceiling(sign, exact(p, q)) >= seeds[static_cast<std::size_t>(p)];
             }
             wrong += reached < k;
             known += std::isfinite(seeds[static_cast<std::size_t>(p)]);
             reached_in_all += reached;
         }
         tally.check(wrong == 0, what + ": " + std::to_string(wrong) + " are wrong");
+        tally.check(no_candidates == 0 && std::ssize(decided) == count * k,
+                    what + ": " + std::to_string(no_candidates) + " decided are no candidates");
         tally.check(known == looked_at && reached_in_all < count / 10 * looked_at,
                     what + ": they exclude little");
     });

@@ -416,6 +416,45 @@ void check_scored_once(Tally& tally, std::string_view set) {
     }
 }
 
+// A large sweep begins with seeds for few candidates; more of them are found in another way, and
+// the first ones are the same.
+void check_seeded(Tally& tally, std::string_view set) {
+    constexpr std::int64_t rows = 9300, many = 25;
+    Data data = make_data("many rows", Kind::duplicated, DType::float32, rows, 5, 40, 21);
+    std::vector<std::int64_t> anchors;
+    for (std::int64_t i = 0; i < rows; i += 1 + i % 3 / 2) anchors.push_back(i);
+    const Execution how{.n_threads = 2, .instruction_set = std::string(set)};
+    const auto check = [&](Strategy negative, std::int64_t wanted, Metric metric, bool grouped,
+                           const std::vector<std::int64_t>* some = nullptr) {
+        MineCase one{"hard", {}, grouped};
+        one.options.positive = Strategy::hard;
+        one.options.negative = negative;
+        one.options.num_negatives = wanted;
+        const Mined found = mine_one(one, metric, data, nullptr, some, how);
+        one.options.num_negatives = many;
+        const Mined more = mine_one(one, metric, data, nullptr, some, how);
+        bool right = more.count == many * more.report.anchors &&
+                     found.count == wanted * found.report.anchors &&
+                     found.report.anchors == more.report.anchors;
+        for (std::int64_t i = 0; right && i < found.count; ++i) {
+            const std::int64_t j = i / wanted * many + i % wanted;
+            right = found.anchors[i] == more.anchors[j] && found.d_an[i] == more.d_an[j] &&
+                    found.negatives[i] == more.negatives[j] &&
+                    found.positives[i] == more.positives[j];
+        }
+        tally.check(right, "the first " + std::to_string(wanted) + " of " + std::to_string(many) +
+                               " negatives, metric " + std::to_string(static_cast<int>(metric)) +
+                               (grouped ? ", grouped" : "") + (some ? ", for some anchors" : ""));
+    };
+    check(Strategy::hard, 3, Metric::cosine, true);
+    check(Strategy::easy, 3, Metric::euclidean, false);
+    check(Strategy::hard, 1, Metric::euclidean, true);
+    check(Strategy::hard, 1, Metric::dot, false, &anchors);
+    // Most rows are of a class beside which there is little to meet.
+    for (std::int64_t i = 0; i < rows; ++i) data.labels[i] = i % 31 == 0;
+    check(Strategy::hard, 3, Metric::cosine, false);
+}
+
 }  // namespace
 
 void check_calls(Tally& tally, std::string_view set) {
@@ -446,6 +485,7 @@ void check_calls(Tally& tally, std::string_view set) {
     for (std::int64_t i = 1; i < random.rows; i += 3) anchors.push_back(i);
     check_mining(tally, set, random, nullptr, &anchors);
     check_scored_once(tally, set);
+    check_seeded(tally, set);
     const Data single =
         make_data("a single row and one reference", Kind::random, DType::float32, 2, 1, 1, 17);
     check_distances(tally, set, single, nullptr);

@@ -81,6 +81,14 @@ public:
         return expected_floor(row);
     }
 
+    // A candidate that was decided before any is expected, and will be neither expected nor offered
+    // again.
+    void begin_with(std::int64_t row, const Candidate& candidate) {
+        offer(row, candidate);
+        const float score = space_.floor(order, candidate.distance);
+        expect(row, score, score);
+    }
+
     void offer(std::int64_t row, const Candidate& candidate) {
         const Range range = range_of(row);
         if (!(range.low <= candidate.distance && candidate.distance <= range.high)) return;
