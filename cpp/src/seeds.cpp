@@ -75,11 +75,11 @@ public:
         contenders_.clear();
     }
 
-    // Takes the scores of some columns; position(i) is that of the i-th.
+    // Takes the scores of some columns, if there are any; position(i) is that of the i-th.
     template <typename Position>
     void take(const Scorer& scorer, const float* scores, const TileSide& row, const TileSide& cols,
               std::int64_t count, Position position) {
-        if (count == 0) return;
+        if (count <= 0) return;
         uppers_.resize(static_cast<std::size_t>(count + max_register));
         places_.resize(static_cast<std::size_t>(count));
         const int found =

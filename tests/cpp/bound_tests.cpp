@@ -276,8 +276,9 @@ void check_projection(Tally& tally, const KernelSet& kernels, Metric metric) {
 // Every seed is reached by as many candidates of the row as are wanted; those that were decided are
 // candidates, each once; and seeds are worth having.
 void check_seeds(Tally& tally, const KernelSet& kernels, Metric metric, bool labelled, Sign sign,
-                 std::int64_t k) {
-    constexpr std::int64_t count = 9300, dim = 7, classes = 60;
+                 std::int64_t k, std::int64_t count = 9300) {
+    constexpr std::int64_t dim = 7, classes = 60;
+    const std::int64_t step = count / 96;
     Random random(19);
     const Rows centres = make_rows("centres", classes, dim, [&](std::int64_t, std::int64_t) {
         return 2.0 * random.uniform();
@@ -330,7 +331,7 @@ void check_seeds(Tally& tally, const KernelSet& kernels, Metric metric, bool lab
             return tally.check(false, what + ": there are none");
         }
         std::int64_t wrong = 0, known = 0, reached_in_all = 0, looked_at = 0;
-        for (std::int64_t p = 0; p < count; p += 97, ++looked_at) {
+        for (std::int64_t p = 0; p < count; p += step, ++looked_at) {
             std::int64_t reached = 0;
             for (std::int64_t q = 0; q < count; ++q) {
                 reached += is_candidate(p, q) &&
@@ -368,8 +369,12 @@ void check_bounds(Tally& tally, const KernelSet& kernels) {
             check_seeds(tally, kernels, metric, true, sign, 1);
             check_seeds(tally, kernels, metric, true, sign, 10);
             check_seeds(tally, kernels, metric, false, sign, 3);
+            check_seeds(tally, kernels, metric, true, sign, 1,
+                        75'000);  // so that means fill chunks
         }
     }
+    // So many that their means are several chunks.
+    check_seeds(tally, kernels, Metric::cosine, true, Sign::nearest, 1, 75'000);
 }
 
 }  // namespace tripletmine
