@@ -369,8 +369,6 @@ void check_bounds(Tally& tally, const KernelSet& kernels) {
             check_seeds(tally, kernels, metric, true, sign, 1);
             check_seeds(tally, kernels, metric, true, sign, 10);
             check_seeds(tally, kernels, metric, false, sign, 3);
-            check_seeds(tally, kernels, metric, true, sign, 1,
-                        75'000);  // so that means fill chunks
         }
     }
     // So many that their means are several chunks.
