@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "contests.hpp"
 #include "exact.hpp"
@@ -12,8 +13,8 @@ namespace {
 
 // A block is to be of few classes, so that it lies near to what its rows lie near to.
 constexpr std::int64_t rows_of_block = max_tile_rows, least_cols_of_block = 48;
-// Where they are more of all candidates than one in so many, those met first cost more than they
-// save.
+// Where the candidates that a row meets are more of all than one in so many, or there are fewer
+// rows than that makes columns, looking costs more than it saves.
 constexpr std::int64_t least_share = 12;
 // A mean is that of every other row.
 constexpr std::int64_t one_in = 2;
@@ -24,7 +25,8 @@ constexpr float infinite = std::numeric_limits<float>::infinity();
 std::int64_t candidates_for(std::int64_t k) { return k == 1 ? 384 : 768; }
 
 // The means of blocks of rows, as these are scored but for one factor. They are rows themselves,
-// and their scores are nearly the average scores of the rows that they stand for.
+// and their scores tell blocks apart nearly as the average scores of their rows do (of distances
+// from differences, as these would without what the rows of a block differ by).
 class Means {
 public:
     // `largest_norm2`: of any row; no product of means overflows.
@@ -67,7 +69,7 @@ private:
 class Likeliest {
 public:
     Likeliest(Sign sign, std::int64_t k)
-        : sign_(sign), k_(k), best_(static_cast<std::size_t>(hands_for(k))) {}
+        : sign_(sign), k_(k), best_(static_cast<std::size_t>(hands_for(k)), -infinite) {}
 
     void clear() {
         floor_ = -infinite;
@@ -75,11 +77,11 @@ public:
         contenders_.clear();
     }
 
-    // Takes the scores of some columns, if there are any; position(i) is that of the i-th.
+    // Takes the scores of some columns; position(i) is that of the i-th.
     template <typename Position>
     void take(const Scorer& scorer, const float* scores, const TileSide& row, const TileSide& cols,
               std::int64_t count, Position position) {
-        if (count <= 0) return;
+        if (count == 0) return;
         uppers_.resize(static_cast<std::size_t>(count + max_register));
         places_.resize(static_cast<std::size_t>(count));
         const int found =
@@ -93,13 +95,12 @@ public:
         }
     }
 
-    // What k of them surely reach; and these, in any order, or none if there are fewer.
+    // What k of them surely reach; and these, in any order, or all if there are fewer.
     float floor() const { return floor_; }
     std::span<const Contender> candidates() {
-        const auto k = static_cast<std::size_t>(k_);
-        if (contenders_.size() < k) return {};
-        bring_forward(contenders_, k);
-        return std::span(contenders_).first(k);
+        const std::size_t count = std::min(contenders_.size(), static_cast<std::size_t>(k_));
+        bring_forward(contenders_, count);
+        return std::span(contenders_).first(count);
     }
 
 private:
@@ -119,19 +120,18 @@ struct Gathered {
 
     void gather(const Operand& operand, Sign sign, std::span<const std::int64_t> begins,
                 std::int64_t each) {
-        const auto count = begins.size() * static_cast<std::size_t>(each);
-        positions.resize(count);
+        const auto count = static_cast<std::int64_t>(begins.size()) * each;
+        positions.resize(static_cast<std::size_t>(count));
         for (std::vector<float>* values : {&scale, &bias, &width}) {
-            values->resize(count + max_register);  // kernels read whole registers
+            values->resize(static_cast<std::size_t>(count + max_register));  // kernels read these
         }
-        for (std::size_t i = 0; i < count; ++i) {
-            const auto block = static_cast<std::int64_t>(i) / each;
-            const std::int64_t col =
-                begins[static_cast<std::size_t>(block)] + static_cast<std::int64_t>(i) % each;
-            positions[i] = col;
-            scale[i] = operand.scale()[col];
-            bias[i] = operand.bias(sign)[col];
-            width[i] = operand.width()[col];
+        std::int64_t to = 0;
+        for (const std::int64_t begin : begins) {
+            std::iota(positions.begin() + to, positions.begin() + to + each, begin);
+            std::copy_n(operand.scale() + begin, each, scale.begin() + to);
+            std::copy_n(operand.bias(sign) + begin, each, bias.begin() + to);
+            std::copy_n(operand.width() + begin, each, width.begin() + to);
+            to += each;
         }
     }
     TileSide side() const { return {scale.data(), bias.data(), width.data(), nullptr, nullptr}; }
@@ -150,11 +150,13 @@ public:
           cols_of_block_(round_up(least_cols_of_block, pairing.scorer().tile_cols)),
           blocks_(candidates_for(k) / cols_of_block_),
           stride_(blocks_ * cols_of_block_ + max_register),
-          walk_(team, pairing_, relation, {rows_of_block, pairing.col_operand->padded_size()}) {
+          walk_(team, pairing_, Relation::any,
+                {rows_of_block, pairing.col_operand->padded_size()}) {
         for (int id = 0; id < team.size(); ++id) {
             workers_.push_back(
                 {{},
                  Buffer<float>(rows_of_block * stride_),
+                 {},
                  {},
                  Likeliest(sign, k),
                  ExactDistance(*pairing.rows, *pairing.cols, kernels, pairing.metric),
@@ -166,10 +168,11 @@ public:
     Seeds find(const ScoreSpace& space, const TakeSeeds& take);
 
 private:
-    struct Worker {
+    struct alignas(64) Worker {  // no cache line belongs to two
         Walk::Scratch walk;
         Buffer<float> scores;
         Gathered cols;
+        std::vector<std::size_t> left_out;  // of these, for a row
         Likeliest of_row;
         ExactDistance exact;
         std::vector<PairOfRows> pairs;
@@ -183,8 +186,8 @@ private:
     Interval not_for(std::int64_t block) const;
     std::vector<std::vector<std::int64_t>> choose_blocks() const;
     void meet(const Interval& rows, std::span<const std::int64_t> begins, Worker& worker, int id);
-    template <typename Visit>
-    void visit_left_out(std::int64_t row, const Gathered& cols, Visit visit) const;
+    void find_left_out(std::int64_t row, std::span<const std::int64_t> begins,
+                       std::vector<std::size_t>& places) const;
 
     Team& team_;
     const KernelSet& kernels_;
@@ -205,22 +208,25 @@ Seeds Seeker::find(const ScoreSpace& space, const TakeSeeds& take) {
     team_.for_each(std::ssize(chosen), [&](std::int64_t block, int id) {
         Worker& worker = workers_[static_cast<std::size_t>(id)];
         const Interval rows = rows_of(block);
-        meet(rows, chosen[static_cast<std::size_t>(block)], worker, id);
+        const std::span<const std::int64_t> begins = chosen[static_cast<std::size_t>(block)];
+        meet(rows, begins, worker, id);
         worker.pairs.clear();
         for (std::int64_t row = rows.begin; row < rows.end; ++row) {
-            visit_left_out(row, worker.cols,
-                           [&](std::size_t i) { worker.cols.bias[i] = infinite; });
+            find_left_out(row, begins, worker.left_out);
+            for (const std::size_t i : worker.left_out) worker.cols.bias[i] = infinite;
             worker.of_row.clear();
             worker.of_row.take(
                 pairing_.scorer(), worker.scores.data() + (row - rows.begin) * stride_,
                 pairing_.row_operand->side(sign_, row, nullptr, nullptr), worker.cols.side(),
                 std::ssize(worker.cols.positions),
                 [&](std::int32_t i) { return worker.cols.positions[static_cast<std::size_t>(i)]; });
-            visit_left_out(row, worker.cols, [&](std::size_t i) {
+            for (const std::size_t i : worker.left_out) {
                 worker.cols.bias[i] = pairing_.col_operand->bias(sign_)[worker.cols.positions[i]];
-            });
+            }
             seeds.floors[static_cast<std::size_t>(row)] = worker.of_row.floor();
-            for (const Contender& one : worker.of_row.candidates()) {
+            const std::span<const Contender> candidates = worker.of_row.candidates();
+            if (std::ssize(candidates) < k_) continue;
+            for (const Contender& one : candidates) {
                 worker.pairs.push_back({static_cast<std::uint32_t>(row), one.col});
             }
         }
@@ -253,7 +259,7 @@ Interval Seeker::not_for(std::int64_t block) const {
 }
 
 // Of each block of rows, where the blocks of columns begin whose means are the first candidates of
-// its own mean: as many as it is to meet, or none.
+// its own mean: as many as it is to meet, or all that it may.
 std::vector<std::vector<std::int64_t>> Seeker::choose_blocks() const {
     const Dataset &rows = *pairing_.rows, &cols = *pairing_.cols;
     const double largest_norm2 = std::max(rows.largest_norm2(), cols.largest_norm2());
@@ -275,35 +281,38 @@ std::vector<std::vector<std::int64_t>> Seeker::choose_blocks() const {
     Walk walk(team_, pairing, Relation::any, plan_blocks(pairing, 4 * tile_granule, team_.size()));
     walk.announce();
 
+    struct OfRow {
+        Likeliest likeliest;
+        Interval left_out;
+    };
     struct Scratch {
         Walk::Scratch walk;
-        std::vector<Likeliest> of_rows;
+        std::vector<OfRow> of_rows;
     };
     std::vector<Scratch> scratch(static_cast<std::size_t>(team_.size()));
     std::vector<std::vector<std::int64_t>> chosen(static_cast<std::size_t>(row_blocks.size()));
     team_.for_each(std::ssize(walk.tasks()), [&](std::int64_t number, int id) {
         const Walk::Task& task = walk.tasks()[static_cast<std::size_t>(number)];
         Scratch& own = scratch[static_cast<std::size_t>(id)];
-        own.of_rows.resize(static_cast<std::size_t>(task.row_end - task.row_begin),
-                           {sign_, blocks_});
-        for (Likeliest& one : own.of_rows) one.clear();
-        const auto of = [&](std::int64_t row) -> Likeliest& {
-            return own.of_rows[static_cast<std::size_t>(row - task.row_begin)];
-        };
-        walk.run_rows(task, id, own.walk,
-                      [&](std::int64_t row, const Interval& run, const float* scores) {
-                          const auto take = [&](std::int64_t begin, std::int64_t end) {
-                              of(row).take(scorer, scores + begin - run.begin,
-                                           row_operand.side(sign_, row, nullptr, nullptr),
-                                           col_operand.side(sign_, begin, nullptr, nullptr),
-                                           end - begin, [&](std::int32_t i) { return begin + i; });
-                          };
-                          const Interval out = not_for(row);
-                          take(run.begin, std::min(run.end, out.begin));
-                          take(std::max(run.begin, out.end), run.end);
-                      });
+        own.of_rows.clear();
         for (std::int64_t row = task.row_begin; row < task.row_end; ++row) {
-            for (const Contender& one : of(row).candidates()) {
+            own.of_rows.push_back({Likeliest(sign_, blocks_), not_for(row)});
+        }
+        walk.run_rows(
+            task, id, own.walk, [&](std::int64_t row, const Interval& run, const float* scores) {
+                OfRow& of = own.of_rows[static_cast<std::size_t>(row - task.row_begin)];
+                const auto take = [&](std::int64_t begin, std::int64_t end) {
+                    of.likeliest.take(scorer, scores + begin - run.begin,
+                                      row_operand.side(sign_, row, nullptr, nullptr),
+                                      col_operand.side(sign_, begin, nullptr, nullptr), end - begin,
+                                      [&](std::int32_t i) { return begin + i; });
+                };
+                take(run.begin, std::clamp(of.left_out.begin, run.begin, run.end));
+                take(std::clamp(of.left_out.end, run.begin, run.end), run.end);
+            });
+        for (std::int64_t row = task.row_begin; row < task.row_end; ++row) {
+            OfRow& of = own.of_rows[static_cast<std::size_t>(row - task.row_begin)];
+            for (const Contender& one : of.likeliest.candidates()) {
                 chosen[static_cast<std::size_t>(row)].push_back(one.col * cols_of_block_);
             }
         }
@@ -318,23 +327,33 @@ void Seeker::meet(const Interval& rows, std::span<const std::int64_t> begins, Wo
     walk_.take_rows(rows.begin, worker.walk);
     float* scores = worker.scores.data();
     for (const std::int64_t begin : begins) {
-        walk_.score_rows({rows.begin, rows.end, 0, 0}, {begin, begin + cols_of_block_}, id,
-                         worker.walk, scores, stride_);
+        walk_.score_rows(rows, {begin, begin + cols_of_block_}, id, worker.walk, scores, stride_);
         scores += cols_of_block_;
     }
     team_.advance(static_cast<double>(rows.size() * blocks_ * cols_of_block_));
 }
 
-// The places of those gathered columns that are the row itself or of its group.
-template <typename Visit>
-void Seeker::visit_left_out(std::int64_t row, const Gathered& cols, Visit visit) const {
+// The places of those columns of some blocks, side by side, that are the row itself or of its
+// group.
+void Seeker::find_left_out(std::int64_t row, std::span<const std::int64_t> begins,
+                           std::vector<std::size_t>& places) const {
+    places.clear();
     const bool meets_itself = pairing_.self_join && relation_ == Relation::any;
     if (!meets_itself && !pairing_.cols->grouped()) return;
-    for (std::size_t i = 0; i < cols.positions.size(); ++i) {
-        const std::int64_t col = cols.positions[i];
-        if (col >= pairing_.cols->size()) continue;
-        const bool itself = meets_itself && pairing_.cols->row(col) == pairing_.rows->row(row);
-        if (itself || pairing_.rows->same_group(row, *pairing_.cols, col)) visit(i);
+    std::int64_t itself = -1;
+    if (meets_itself) {
+        const Dataset &rows = *pairing_.rows, &cols = *pairing_.cols;
+        itself = &rows == &cols ? row : cols.position_of(rows.row(row), {0, cols.size()});
+    }
+    std::int64_t before = 0;
+    for (const std::int64_t begin : begins) {
+        const Interval block{begin, begin + cols_of_block_};
+        const auto leave_out = [&](std::int64_t col) {
+            places.push_back(static_cast<std::size_t>(before + col - begin));
+        };
+        std::ranges::for_each(walk_.of_group(row, block), leave_out);
+        if (block.begin <= itself && itself < block.end) leave_out(itself);
+        before += cols_of_block_;
     }
 }
 

@@ -8,7 +8,7 @@
 //                 right group? → remembered, and their lower bounds raise the floors
 //                 (where rows are projected and one candidate is wanted: decided, a few together)
 //   what is remembered, when there is much of it and at the end
-//     decide      still interesting? → canonical distance → selector
+//     decide      still interesting, and no seed? → canonical distance → selector
 //
 // Knows no strategy. In a symmetric walk a pair serves both of its rows. What rows still find
 // interesting only ever shrinks, so a stale floor is a safe floor; the selectors' answers do not
@@ -180,7 +180,7 @@ private:
     std::unique_ptr<std::atomic<float>[]> floors_;
     std::unique_ptr<std::atomic_flag[]> locks_;
     std::vector<float> ceilings_;
-    bool seeded_ = false;  // whether the rows began with floors
+    bool seeded_ = false;  // whether rows began with candidates and floors, where some were found
     // By row, then: the positions that were decided for it before the sweep began, as many as are
     // wanted or none.
     std::vector<std::uint32_t> known_;

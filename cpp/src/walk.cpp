@@ -110,13 +110,12 @@ void Walk::score(const RowSide& rows, std::int64_t row, const std::byte* cols, s
                  operand.start(rows, row, k), k > 0, soon, scores, stride);
 }
 
-// The scores of a task's rows with these columns, from the edge of a tile on.
-void Walk::score_rows(const Task& task, const Interval& cols, int worker, Scratch& scratch,
+void Walk::score_rows(const Interval& of_block, const Interval& cols, int worker, Scratch& scratch,
                       float* scores, std::int64_t stride) {
     const Scorer& scorer = pairing_.scorer();
     const ScoringThread scoring(scorer);
     const std::int64_t depth = pairing_.row_operand->depth(), step = scorer.longest_depth;
-    const std::int64_t rows = task.row_end - task.row_begin;
+    const std::int64_t rows = of_block.size();
     for (std::int64_t c = cols.begin; c < cols.end; c += scorer.tile_cols) {
         team_.poll(worker);
         const std::byte* panels = pairing_.col_operand->col_side(c, scorer.tile_cols, scratch.cols);
@@ -147,7 +146,8 @@ void Walk::score_once(const Task& task, int worker, Scratch& scratch, const Kern
     pairing_.row_operand->row_side(task.row_begin, plan_.rows_per_block, scratch.rows);
     for (std::int64_t begin = task.row_begin; begin < size; begin += tile_granule) {
         const Interval cols{begin, std::min(size, begin + tile_granule)};
-        score_rows(task, cols, worker, scratch, matrix.at(task.row_begin, begin), matrix.stride);
+        score_rows({task.row_begin, task.row_end}, cols, worker, scratch,
+                   matrix.at(task.row_begin, begin), matrix.stride);
         for (std::int64_t c = std::max(begin, task.row_end); c < cols.end; c += panel_rows) {
             for (std::int64_t r = task.row_begin; r < task.row_end; r += panel_rows) {
                 kernels.transpose(matrix.at(r, c), matrix.stride, matrix.at(c, r), matrix.stride);

@@ -133,16 +133,16 @@ public:
     template <typename Visit>
     void run_rows(const Task& task, int worker, Scratch& scratch, Visit visit);
 
-    // The same in two parts: the scores of a task's rows, which have been taken, with some columns
-    // from the edge of a tile on, to where there is room up to the edge of another; rows lie
-    // `stride` apart.
+    // The first half of that: takes the rows of a block, and scores them with some columns, from
+    // the edge of a tile on. Rows of scores lie `stride` apart, and there is room for whole tiles.
     void take_rows(std::int64_t row_begin, Scratch& scratch) const {
         pairing_.row_operand->row_side(row_begin, plan_.rows_per_block, scratch.rows);
     }
-    void score_rows(const Task& task, const Interval& cols, int worker, Scratch& scratch,
+    void score_rows(const Interval& rows, const Interval& cols, int worker, Scratch& scratch,
                     float* scores, std::int64_t stride);
-    // Calls visit for scores that are there, and lie `stride` apart from row to row; the first is
-    // that of the task's first row and of the first of these columns.
+
+    // The other half: calls visit for scores that are there, and lie `stride` apart from row to
+    // row; the first is that of the task's first row and of the first of these columns.
     template <typename Visit>
     void visit_rows(const Task& task, const Interval& cols, int worker, const float* scores,
                     std::int64_t stride, Visit visit);
@@ -256,7 +256,8 @@ void Walk::run_rows(const Task& task, int worker, Scratch& scratch, Visit visit)
     take_rows(task.row_begin, scratch);
     for (std::int64_t begin = task.col_begin; begin < task.col_end; begin += plan_.cols_per_chunk) {
         const Interval chunk{begin, std::min(task.col_end, begin + plan_.cols_per_chunk)};
-        score_rows(task, chunk, worker, scratch, scratch.scores.data(), stride);
+        score_rows({task.row_begin, task.row_end}, chunk, worker, scratch, scratch.scores.data(),
+                   stride);
         visit_rows(task, chunk, worker, scratch.scores.data(), stride, visit);
         team_.advance(static_cast<double>(rows * chunk.size()));
     }

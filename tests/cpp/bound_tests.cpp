@@ -373,6 +373,7 @@ void check_bounds(Tally& tally, const KernelSet& kernels) {
     }
     // So many that their means are several chunks.
     check_seeds(tally, kernels, Metric::cosine, true, Sign::nearest, 1, 75'000);
+    check_seeds(tally, kernels, Metric::cosine, false, Sign::nearest, 1, 75'000);
 }
 
 }  // namespace tripletmine

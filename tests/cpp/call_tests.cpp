@@ -424,15 +424,16 @@ void check_seeded(Tally& tally, std::string_view set) {
     std::vector<std::int64_t> anchors;
     for (std::int64_t i = 0; i < rows; i += 1 + i % 3 / 2) anchors.push_back(i);
     const Execution how{.n_threads = 2, .instruction_set = std::string(set)};
-    const auto check = [&](Strategy negative, std::int64_t wanted, Metric metric, bool grouped,
+    const auto check = [&](const Data& from, Strategy negative, std::int64_t wanted, Metric metric,
+                           bool grouped, const Data* references = nullptr,
                            const std::vector<std::int64_t>* some = nullptr) {
         MineCase one{"hard", {}, grouped};
         one.options.positive = Strategy::hard;
         one.options.negative = negative;
         one.options.num_negatives = wanted;
-        const Mined found = mine_one(one, metric, data, nullptr, some, how);
+        const Mined found = mine_one(one, metric, from, references, some, how);
         one.options.num_negatives = many;
-        const Mined more = mine_one(one, metric, data, nullptr, some, how);
+        const Mined more = mine_one(one, metric, from, references, some, how);
         bool right = more.count == many * more.report.anchors &&
                      found.count == wanted * found.report.anchors &&
                      found.report.anchors == more.report.anchors;
@@ -443,16 +444,28 @@ void check_seeded(Tally& tally, std::string_view set) {
                     found.positives[i] == more.positives[j];
         }
         tally.check(right, "the first " + std::to_string(wanted) + " of " + std::to_string(many) +
-                               " negatives, metric " + std::to_string(static_cast<int>(metric)) +
-                               (grouped ? ", grouped" : "") + (some ? ", for some anchors" : ""));
+                               " negatives of " + from.name + ", metric " +
+                               std::to_string(static_cast<int>(metric)) +
+                               (grouped ? ", grouped" : "") + (some ? ", for some anchors" : "") +
+                               (references ? ", with references" : ""));
     };
-    check(Strategy::hard, 3, Metric::cosine, true);
-    check(Strategy::easy, 3, Metric::euclidean, false);
-    check(Strategy::hard, 1, Metric::euclidean, true);
-    check(Strategy::hard, 1, Metric::dot, false, &anchors);
+    check(data, Strategy::hard, 3, Metric::cosine, true);
+    check(data, Strategy::easy, 3, Metric::euclidean, false);
+    check(data, Strategy::hard, 1, Metric::euclidean, true);
+    check(data, Strategy::hard, 1, Metric::dot, false, nullptr, &anchors);
+    // Rows of int8.
+    const Data longer =
+        make_data("longer rows", Kind::duplicated, DType::float32, rows, 65, 40, 22);
+    check(longer, Strategy::hard, 3, Metric::cosine, false);
+    // Groups so large that no row's scores are looked at together.
+    Data references = make_data("references", Kind::duplicated, DType::float32, rows, 5, 40, 23);
+    for (Data* one : {&data, &references}) {
+        for (std::int64_t& group : one->groups) group %= 10;
+    }
+    check(data, Strategy::hard, 3, Metric::sqeuclidean, true, &references);
     // Most rows are of a class beside which there is little to meet.
     for (std::int64_t i = 0; i < rows; ++i) data.labels[i] = i % 31 == 0;
-    check(Strategy::hard, 3, Metric::cosine, false);
+    check(data, Strategy::hard, 3, Metric::cosine, false);
 }
 
 }  // namespace

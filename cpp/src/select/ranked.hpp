@@ -82,7 +82,7 @@ public:
     }
 
     // A candidate that was decided before any is expected, and will be neither expected nor offered
-    // again.
+    // again (but for the only one that is wanted, where that changes nothing).
     void begin_with(std::int64_t row, const Candidate& candidate) {
         offer(row, candidate);
         const float score = space_.floor(order, candidate.distance);
