@@ -160,7 +160,7 @@ private:
     std::vector<Range> ranges_;
     Choice best_;
     std::vector<std::uint32_t> expected_counts_;
-    std::vector<float> expected_;  // the best k lower bounds of a row; the least is on top
+    Column<float> expected_;  // the best k lower bounds of a row; the least is on top
 };
 
 }  // namespace tripletmine
