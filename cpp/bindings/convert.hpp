@@ -81,7 +81,7 @@ public:
     void tick(double pairs_done, double pairs_in_all) override {
         const py::gil_scoped_acquire gil;
         if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-        if (!progress_.is_none()) {
+        if (!progress_.is_none() && pairs_in_all > 0) {  // else nothing is known yet
             progress_(static_cast<std::int64_t>(pairs_done),
                       static_cast<std::int64_t>(pairs_in_all));
         }

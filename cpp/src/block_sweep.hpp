@@ -155,11 +155,6 @@ private:
         return sample;
     }
 
-    static double pairs_of(const Walk::Task& task) {
-        return static_cast<double>((task.row_end - task.row_begin) *
-                                   (task.col_end - task.col_begin));
-    }
-
     // Runs tasks, of which it leaves those that are given up: with more than this part of their
     // pairs left open. Returns which part of a task's pairs is, on average. (Of a task that is
     // given up the rest is scored, for a block is scored as a whole, but not looked at.)
@@ -170,7 +165,7 @@ private:
         team_.for_each(std::ssize(tasks), [&](std::int64_t number, int id) {
             const auto at = static_cast<std::size_t>(number);
             Worker& worker = workers_[static_cast<std::size_t>(id)];
-            worker.most_doubts = static_cast<std::int64_t>(accepted * pairs_of(tasks[at]));
+            worker.most_doubts = static_cast<std::int64_t>(accepted * Walk::pairs_of(tasks[at]));
             done[at] = run_task(tasks[at], widest, id) ? 1 : 0;
             // The first pairs of a row, with low floors, leave more of them than all do.
             const auto met = static_cast<double>(std::max<std::int64_t>(1, worker.met));
@@ -179,7 +174,7 @@ private:
         const double sum = std::accumulate(doubts.begin(), doubts.end(), 0.0);
         std::size_t number = 0;
         std::erase_if(tasks, [&](const Walk::Task&) { return done[number++] != 0; });
-        for (const Walk::Task& task : tasks) team_.expect(pairs_of(task));  // again
+        for (const Walk::Task& task : tasks) team_.expect(Walk::pairs_of(task));  // again
         return sum / static_cast<double>(doubts.size());
     }
 

@@ -77,13 +77,11 @@ RowSweep::RowSweep(Team& team, const KernelSet& kernels, Pack pack, const Filter
       once_(!in_parts_ && pairing_.symmetric && relation_of(questions) == Relation::any &&
             pairing_.cols->dim() >= kernels.copy_pays_from &&
             // The first blocks have the most to score; all threads are to find as much.
-            pairing_.cols->size() >= 2 * team.size() * plan_matrix(pairing_).rows_per_block),
-      walk_(
-          team, pairing_.both_ways(), relation_of(questions),
-          uncut(once_ ? plan_matrix(pairing_)
-                      : plan_blocks(pairing_,
-                                    in_parts_ ? cols_of_part : pairing_.col_operand->padded_size(),
-                                    team.size()))),
+            pairing_.cols->size() >= 2 * team.size() * Walk::rows_scored_once(pairing_)),
+      walk_(team, pairing_.both_ways(), relation_of(questions),
+            uncut(plan_blocks(pairing_,
+                              in_parts_ ? cols_of_part : pairing_.col_operand->padded_size(),
+                              team.size()))),
       workers_(static_cast<std::size_t>(team.size())) {
     pairing_ = pairing_.both_ways();
     walk_.announce();
@@ -95,13 +93,17 @@ std::int64_t RowSweep::run() {
     std::iota(blocks.begin(), blocks.end(), std::size_t{0});
     if (once_) {
         matrix_ = walk_.matrix();
-        team_.for_each(std::ssize(blocks), [&](std::int64_t block, int id) {
-            walk_.score_once(walk_.tasks()[block], id, workers_[id].walk, kernels_, *matrix_);
+        const std::int64_t at_once = Walk::rows_scored_once(pairing_), rows = pairing_.rows->size();
+        team_.for_each((rows + at_once - 1) / at_once, [&](std::int64_t block, int id) {
+            walk_.score_once(block, id, workers_[id].walk, kernels_, *matrix_);
         });
     }
     for (auto stage = plan_.begin();;) {
         blocks = settle(blocks, *stage, stage + 1 == plan_.end());
         if (blocks.empty()) break;
+        for (const std::size_t block : blocks) {
+            team_.expect(Walk::pairs_of(walk_.tasks()[block]));  // again
+        }
         matrix_.reset();
         pairing_ = pack_((++stage)->precision).both_ways();
         walk_.score_with(pairing_);

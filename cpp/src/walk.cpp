@@ -43,15 +43,6 @@ WalkPlan plan_blocks(const Pairing& pairing, std::int64_t cols_at_once, int thre
     return {rows_per_block(pairing, rows, threads), cols, chunk};
 }
 
-WalkPlan plan_matrix(const Pairing& pairing) {
-    // Small blocks, since a block's rows are scored twice with each other; but they are to begin
-    // where tiles and panels do, on both sides.
-    const Scorer& scorer = pairing.scorer();
-    const int step = std::lcm(panel_rows, std::lcm(scorer.tile_rows, scorer.tile_cols));
-    const std::int64_t cols = pairing.col_operand->padded_size();
-    return {round_up(max_tile_rows, step), cols, cols};
-}
-
 Walk::Walk(Team& team, const Pairing& pairing, Relation relation, const WalkPlan& plan)
     : team_(team), pairing_(pairing), relation_(relation), plan_(plan) {
     if (relation != Relation::any) classes_ = pairing.cols->classes_of(*pairing.rows);
@@ -132,6 +123,14 @@ void Walk::score_rows(const Interval& of_block, const Interval& cols, int worker
     }
 }
 
+std::int64_t Walk::rows_scored_once(const Pairing& pairing) {
+    // Few, since they are scored twice with each other; but they are to begin where tiles and
+    // panels do, on both sides.
+    const Scorer& scorer = pairing.scorer();
+    const int step = std::lcm(panel_rows, std::lcm(scorer.tile_rows, scorer.tile_cols));
+    return round_up(max_tile_rows, step);
+}
+
 Walk::Matrix Walk::matrix() const {
     const std::int64_t rows = pairing_.rows->size();
     // An odd number of cache lines, as in WalkPlan::chunk_stride.
@@ -140,21 +139,20 @@ Walk::Matrix Walk::matrix() const {
     return {Buffer<float>(round_up(rows, max_tile_rows) * stride + max_register), stride};
 }
 
-void Walk::score_once(const Task& task, int worker, Scratch& scratch, const KernelSet& kernels,
+void Walk::score_once(std::int64_t block, int worker, Scratch& scratch, const KernelSet& kernels,
                       const Matrix& matrix) {
-    const std::int64_t size = pairing_.rows->size();
-    pairing_.row_operand->row_side(task.row_begin, plan_.rows_per_block, scratch.rows);
-    for (std::int64_t begin = task.row_begin; begin < size; begin += tile_granule) {
+    const std::int64_t size = pairing_.rows->size(), at_once = rows_scored_once(pairing_);
+    const Interval rows{block * at_once, std::min(size, (block + 1) * at_once)};
+    pairing_.row_operand->row_side(rows.begin, at_once, scratch.rows);
+    for (std::int64_t begin = rows.begin; begin < size; begin += tile_granule) {
         const Interval cols{begin, std::min(size, begin + tile_granule)};
-        score_rows({task.row_begin, task.row_end}, cols, worker, scratch,
-                   matrix.at(task.row_begin, begin), matrix.stride);
-        for (std::int64_t c = std::max(begin, task.row_end); c < cols.end; c += panel_rows) {
-            for (std::int64_t r = task.row_begin; r < task.row_end; r += panel_rows) {
+        score_rows(rows, cols, worker, scratch, matrix.at(rows.begin, begin), matrix.stride);
+        for (std::int64_t c = std::max(begin, rows.end); c < cols.end; c += panel_rows) {
+            for (std::int64_t r = rows.begin; r < rows.end; r += panel_rows) {
                 kernels.transpose(matrix.at(r, c), matrix.stride, matrix.at(c, r), matrix.stride);
             }
         }
     }
-    team_.advance(static_cast<double>((task.row_end - task.row_begin) * size));
 }
 
 void Walk::plan_tasks() {
@@ -171,10 +169,7 @@ void Walk::plan_tasks() {
 
 double Walk::pairs_from(std::int64_t task) const {
     return std::accumulate(tasks_.begin() + task, tasks_.end(), 0.0,
-                           [](double pairs, const Task& one) {
-                               return pairs + static_cast<double>((one.row_end - one.row_begin) *
-                                                                  (one.col_end - one.col_begin));
-                           });
+                           [](double pairs, const Task& one) { return pairs + pairs_of(one); });
 }
 
 // The columns in which a block of rows has pairs of the relation, from a tile's edge on.

@@ -88,8 +88,6 @@ inline constexpr std::int64_t most_own_rows = 128;
 WalkPlan plan_shared(const Pairing& pairing, int threads);
 // `cols_at_once`: how many scores of a row are best visited together.
 WalkPlan plan_blocks(const Pairing& pairing, std::int64_t cols_at_once, int threads);
-// The same for Walk::score_once.
-WalkPlan plan_matrix(const Pairing& pairing);
 
 class Walk {
 public:
@@ -117,7 +115,11 @@ public:
     Walk(Team& team, const Pairing& pairing, Relation relation, const WalkPlan& plan);
 
     const std::vector<Task>& tasks() const { return tasks_; }
-    // How many pairs the tasks from this one on are about.
+    // How many pairs a task is about, and those from this one on.
+    static double pairs_of(const Task& task) {
+        return static_cast<double>((task.row_end - task.row_begin) *
+                                   (task.col_end - task.col_begin));
+    }
     double pairs_from(std::int64_t task) const;
     // Tells the team how many are to come.
     void announce() const { team_.expect(pairs_from(0)); }
@@ -157,9 +159,10 @@ public:
         }
     };
     Matrix matrix() const;
-    // A task's part of it: its rows with each other; and with those of later tasks, for whose rows
-    // the same scores are those with its own. After all tasks the matrix is filled.
-    void score_once(const Task& task, int worker, Scratch& scratch, const KernelSet& kernels,
+    // Scores a block of so many rows with each other; and with those of later blocks, for whose
+    // rows the same scores are those with its own. After all blocks the matrix is filled.
+    static std::int64_t rows_scored_once(const Pairing& pairing);
+    void score_once(std::int64_t block, int worker, Scratch& scratch, const KernelSet& kernels,
                     const Matrix& matrix);
 
     // The columns of an interval that are of the row's group, ascending.
@@ -245,7 +248,7 @@ void Walk::run(const Task& task, int worker, Scratch& scratch, Begin begin, Visi
 
 template <typename Visit>
 void Walk::run_rows(const Task& task, int worker, Scratch& scratch, Visit visit) {
-    const std::int64_t rows = task.row_end - task.row_begin, stride = plan_.chunk_stride();
+    const std::int64_t stride = plan_.chunk_stride();
     if (scratch.scores.empty()) {
         scratch.scores = Buffer<float>(plan_.rows_per_block * stride);
         for (std::int64_t row = 0; row < plan_.rows_per_block; ++row) {  // what lies between rows
@@ -259,7 +262,6 @@ void Walk::run_rows(const Task& task, int worker, Scratch& scratch, Visit visit)
         score_rows({task.row_begin, task.row_end}, chunk, worker, scratch, scratch.scores.data(),
                    stride);
         visit_rows(task, chunk, worker, scratch.scores.data(), stride, visit);
-        team_.advance(static_cast<double>(rows * chunk.size()));
     }
 }
 
@@ -272,6 +274,7 @@ void Walk::visit_rows(const Task& task, const Interval& cols, int worker, const 
         });
         if (row % 8 == 0) team_.poll(worker);
     }
+    team_.advance(static_cast<double>((task.row_end - task.row_begin) * cols.size()));
 }
 
 // Calls visit(cols) for every run of allowed columns.

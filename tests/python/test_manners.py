@@ -108,6 +108,28 @@ def test_progress_grows_to_its_total_on_the_calling_thread(monkeypatch):
     assert seen[-1][0] > seen[0][0]
 
 
+def test_progress_expects_again_what_has_to_be_scored_again():
+    """Rows so close to one another that only the closest scores tell them apart."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(4, 64))
+    x = (centres[np.arange(6000) % 4] + 1e-4 * rng.normal(size=(6000, 64))).astype(np.float32)
+    seen = []
+    tripletmine.nearest(x, k=100, progress=lambda done, total: seen.append((done, total)))
+    assert seen
+    assert all(0 <= done <= total for done, total in seen)
+    assert seen == sorted(seen)
+
+
+def test_progress_of_draws_has_a_total():
+    labels = np.arange(12_000) % 40
+    x = np.random.default_rng(0).normal(size=(12_000, 128)).astype(np.float32)
+    seen = []
+    options = {"pos_strategy": "all", "neg_strategy": "random", "max_triplets": 10**7}
+    tripletmine.mine(x, labels, progress=lambda *pairs: seen.append(pairs), **options)
+    assert seen
+    assert all(0 <= done <= total and total > 0 for done, total in seen)
+
+
 def test_the_gil_is_released():
     """Another Python thread goes on counting while a call runs."""
     counted = 0

@@ -40,6 +40,11 @@ Choice Join::draw(Relation relation, std::int64_t k, const Range& range, std::ui
         }
     };
     const std::int64_t tasks = (rows_->size() + rows_per_task - 1) / rows_per_task;
+    const auto drawn_for = [&](std::int64_t p) {  // how many candidates, at most
+        return static_cast<double>(positives ? std::ssize(positives->of(p)) : 1) *
+               static_cast<double>(k);
+    };
+    for (std::int64_t p = 0; p < rows_->size(); ++p) team_.expect(drawn_for(p));
     team_.for_each(tasks, [&](std::int64_t task, int worker) {
         const std::int64_t end = std::min(rows_->size(), (task + 1) * rows_per_task);
         for (std::int64_t p = task * rows_per_task; p < end; ++p) {
@@ -49,13 +54,14 @@ Choice Join::draw(Relation relation, std::int64_t k, const Range& range, std::ui
             const Draws draws(seed, relation, anchor);
             if (positives == nullptr) {
                 fill(p, p, candidates, draws, worker);
-                continue;
+            } else {
+                std::int64_t number = positives->begin_of(p);
+                for (const Candidate& positive : positives->of(p)) {
+                    team_.poll(worker);
+                    fill(number++, p, candidates, draws.of_pair(positive.row), worker);
+                }
             }
-            std::int64_t number = positives->begin_of(p);
-            for (const Candidate& positive : positives->of(p)) {
-                team_.poll(worker);
-                fill(number++, p, candidates, draws.of_pair(positive.row), worker);
-            }
+            team_.advance(drawn_for(p));
         }
     });
     for (const ExactDistance& distance : exact) decided_ += distance.decided();
