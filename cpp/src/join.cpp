@@ -313,11 +313,6 @@ Choice Join::list_positives(const Range& range) {
         rooms.push_back(cols_->class_of(rows_->label(p)).size());
     }
     Choice choice = Choice::with_rooms(std::move(rooms));
-    const auto pairs_before = [&](std::int64_t p) {
-        return static_cast<double>(p < rows_->size() ? choice.begin_of(p)
-                                                     : std::ssize(choice.candidates));
-    };
-    team_.expect(pairs_before(rows_->size()));
     const std::int64_t size = ExactBlock::most_rows(rows_->dim());
     std::vector<Listing> scratch = listings();
     team_.for_each((rows_->size() + size - 1) / size, [&](std::int64_t task, int worker) {
@@ -326,7 +321,6 @@ Choice Join::list_positives(const Range& range) {
                        [&](std::int64_t p, const Candidate& candidate) {
                            if (range.holds(candidate.distance)) choice.add(p, candidate);
                        });
-        team_.advance(pairs_before(rows.end) - pairs_before(rows.begin));
     });
     include(scratch);
     return choice;

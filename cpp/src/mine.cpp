@@ -278,10 +278,51 @@ std::vector<std::vector<std::int64_t>> batches(const Join& join, const MineOptio
     });
 }
 
+// The progress of a whole call, in pairs of an anchor and a candidate. How much work it is, or a
+// batch of its anchors, its team learns only as it goes.
+class Progress final : public Monitor {
+public:
+    explicit Progress(Monitor* whole) : whole_(whole) {}
+
+    void expect(double pairs) { in_all_ = pairs; }
+    // A batch: its pairs, and how many the team will be told of, at least.
+    void begin(double pairs, double least_work) {
+        finished_ += batch_;
+        batch_ = pairs;
+        least_work_ = least_work;
+        begun_ = expected_;
+    }
+    void start_team() { begun_ = expected_ = 0.0; }
+
+    void tick(double pairs_done, double pairs_in_all) override {
+        expected_ = pairs_in_all;
+        const double work = std::max(least_work_, pairs_in_all - begun_);
+        const double part = work > 0.0 ? std::clamp((pairs_done - begun_) / work, 0.0, 1.0) : 0.0;
+        shown_ = std::max(shown_, finished_ + part * batch_);
+        if (whole_ != nullptr) whole_->tick(shown_, in_all_);
+    }
+
+private:
+    Monitor* whole_;
+    double in_all_ = 0.0, finished_ = 0.0, batch_ = 0.0, shown_ = 0.0;
+    double begun_ = 0.0, expected_ = 0.0, least_work_ = 0.0;  // of the team
+};
+
+double pairs_of(const Join& join) {
+    return static_cast<double>(join.rows().size()) * static_cast<double>(join.candidates());
+}
+
+// To be called before anything is chosen for the anchors of a join.
+void begin(Progress& progress, const Join& join, const MineOptions& options) {
+    const bool once = &join.rows() == &join.cols();  // each pair, for both of its rows
+    const bool swept = options.negative != Strategy::random;
+    progress.begin(pairs_of(join), swept ? pairs_of(join) * (once ? 0.5 : 1.0) : 0.0);
+}
+
 // Whether the triplets are at most max_triplets; else their count is in `mined`. Where every
 // negative counts there may be far more than can be held: there they are counted before any is
 // listed.
-bool fits(Team& team, Join& join, const MineOptions& options, Mined& mined) {
+bool fits(Team& team, Join& join, const MineOptions& options, Progress& progress, Mined& mined) {
     const double most = most_triplets(join, options);
     constexpr double worth_reserving = 1e8;  // memory that is not used is not taken
     if (most <= std::min(worth_reserving, static_cast<double>(options.max_triplets))) {
@@ -290,8 +331,10 @@ bool fits(Team& team, Join& join, const MineOptions& options, Mined& mined) {
     if (options.negative != Strategy::all || most <= static_cast<double>(options.max_triplets)) {
         return true;
     }
+    progress.expect(2.0 * pairs_of(join));
     for (const std::vector<std::int64_t>& batch : batches(join, options, true)) {
         Join narrowed = join.narrowed(batch);
+        begin(progress, narrowed, options);
         mined.count += Miner(team, narrowed, options).count();
         join.include(narrowed);
     }
@@ -310,34 +353,6 @@ void append(Team& team, const Selection& selection, const MineOptions& options, 
         selection.list(team, {0, selection.triplets()}, mined);
     }
 }
-
-// The progress of a whole call whose anchors are taken in batches: how much work a batch is, its
-// team learns only as it goes.
-class Progress final : public Monitor {
-public:
-    explicit Progress(Monitor* whole) : whole_(whole) {}
-
-    void expect(double pairs) { in_all_ = pairs; }
-    void begin(double pairs) {
-        finished_ += batch_;
-        batch_ = pairs;
-        begun_ = expected_;
-    }
-    void start_team() { begun_ = expected_ = 0.0; }
-
-    void tick(double pairs_done, double pairs_in_all) override {
-        expected_ = pairs_in_all;
-        const double work = pairs_in_all - begun_;
-        const double part = work > 0.0 ? std::clamp((pairs_done - begun_) / work, 0.0, 1.0) : 0.0;
-        shown_ = std::max(shown_, finished_ + part * batch_);
-        if (whole_ != nullptr) whole_->tick(shown_, in_all_);
-    }
-
-private:
-    Monitor* whole_;
-    double in_all_ = 0.0, finished_ = 0.0, batch_ = 0.0, shown_ = 0.0;
-    double begun_ = 0.0, expected_ = 0.0;  // of the team's work
-};
 
 }  // namespace
 
@@ -366,17 +381,21 @@ Mined mine(const Population& embeddings, const std::optional<Population>& refere
            const Execution& execution) {
     const KernelSet& kernels = choose_kernels(execution.instruction_set);
     Mined mined;
-    run_team(threads_for(execution, embeddings, references), execution.monitor, [&](Team& team) {
+    Progress progress(execution.monitor);
+    run_team(threads_for(execution, embeddings, references), &progress, [&](Team& team) {
         const Stopwatch stopwatch;
         Join join(team, kernels, embeddings, references, anchors, options.metric,
                   execution.packing_budget);
+        progress.expect(pairs_of(join));
         if (!expands(options)) {
+            begin(progress, join, options);
             const Selection selection = Miner(team, join, options).choose();
             join.forget_packed();  // the triplets take as much
             append(team, selection, options, mined);
-        } else if (fits(team, join, options, mined)) {
+        } else if (fits(team, join, options, progress, mined)) {
             for (const std::vector<std::int64_t>& batch : batches(join, options)) {
                 Join narrowed = join.narrowed(batch);
+                begin(progress, narrowed, options);
                 append(team, Miner(team, narrowed, options).choose(), options, mined);
                 join.include(narrowed);
             }
@@ -420,8 +439,7 @@ BlockMiner::BlockMiner(const Population& embeddings, const std::optional<Populat
         state.join.emplace(team, state.kernels, embeddings, references, anchors, options.metric,
                            execution.packing_budget);
         state.batches = batches(*state.join, options);
-        state.progress.expect(static_cast<double>(state.join->rows().size()) *
-                              static_cast<double>(state.join->candidates()));
+        state.progress.expect(pairs_of(*state.join));
         state.seconds = stopwatch.seconds();
     });
 }
@@ -431,11 +449,12 @@ BlockMiner::~BlockMiner() = default;
 // Chooses for the next batch.
 void BlockMiner::State::select(Team& team, Join& whole) {
     const std::vector<std::int64_t>& batch = batches[next_batch++];
-    progress.begin(static_cast<double>(batch.size()) * static_cast<double>(whole.candidates()));
     if (batches.size() == 1 && !expands(options)) {
+        begin(progress, whole, options);
         selection.emplace(Miner(team, whole, options).choose());
     } else {
         Join narrowed = whole.narrowed(batch);
+        begin(progress, narrowed, options);
         selection.emplace(Miner(team, narrowed, options).choose());
         whole.include(narrowed);
     }

@@ -65,8 +65,8 @@ public:
         floors_ = std::make_unique<std::atomic<float>[]>(static_cast<std::size_t>(rows));
         locks_ = std::make_unique<std::atomic_flag[]>(static_cast<std::size_t>(rows));
         for (std::int64_t p = 0; p < rows; ++p) floors_[p].store(selector.floor(p));
-        if (!banded_ && rows > 0 && selector.unlimited()) seed(relation);
         walk_.announce();
+        if (!banded_ && rows > 0 && selector.unlimited()) seed(relation);
         if (banded_) {
             for (std::int64_t p = 0; p < rows; ++p) ceilings_.push_back(selector.ceiling(p));
         }

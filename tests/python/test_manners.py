@@ -120,14 +120,19 @@ def test_progress_expects_again_what_has_to_be_scored_again():
     assert seen == sorted(seen)
 
 
-def test_progress_of_draws_has_a_total():
+@pytest.mark.parametrize("neg_strategy", ["semihard", "random"])
+def test_progress_of_anchors_in_batches_is_that_of_all(neg_strategy):
+    """Every positive of 12,000 rows is more than is chosen for at a time."""
     labels = np.arange(12_000) % 40
     x = np.random.default_rng(0).normal(size=(12_000, 128)).astype(np.float32)
     seen = []
-    options = {"pos_strategy": "all", "neg_strategy": "random", "max_triplets": 10**7}
+    options = {"pos_strategy": "all", "neg_strategy": neg_strategy, "max_triplets": 10**7}
     tripletmine.mine(x, labels, progress=lambda *pairs: seen.append(pairs), **options)
-    assert seen
-    assert all(0 <= done <= total and total > 0 for done, total in seen)
+    assert {total for _, total in seen} == {12_000 * 11_999}
+    done = [done for done, _ in seen]
+    assert done == sorted(done)
+    assert 0 <= done[0] < 6_000 * 11_999
+    assert done[-1] <= 12_000 * 11_999
 
 
 def test_the_gil_is_released():
