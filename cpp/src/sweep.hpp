@@ -473,7 +473,8 @@ void Sweep<Selector>::consider(Worker& worker, std::int64_t row, std::int64_t co
     if (may_meet_itself_ && pairing_.rows->row(row) == pairing_.cols->row(col)) return;
     if (grouped_ && pairing_.rows->same_group(row, *pairing_.cols, col)) return;
     if (closer_ && selector_.most() == 1) {
-        if (!(for_row && !is_known(row, col)) && !(for_col && !is_known(col, row))) return;
+        const bool is_news = (for_row && !is_known(row, col)) || (for_col && !is_known(col, row));
+        if (!is_news) return;
         // Floors are best kept as high as they can be: the next pair costs about as much. But of a
         // few together none waits for its memory.
         worker.pressing.push_back(
