@@ -7,7 +7,8 @@ and no loop. torch is imported here and nowhere else: ``import tripletmine.torch
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -121,12 +122,14 @@ class TripletLoss(nn.Module):
         self.n_threads = n_threads
 
     def forward(self, embeddings: Tensor, triplets: TripletsLike | Tensor) -> Tensor:
-        """Return the loss of triplets: ``Triplets``, three index tensors or a (T, 3) tensor."""
+        """Return the loss of triplets: ``Triplets``, three index tensors or a (T, 3) tensor.
+
+        The gradient is that of the options of this call, whatever is changed before ``backward``.
+        Where the loss is multiplied by what is not finite, it is NaN throughout.
+        """
         if isinstance(triplets, Triplets):
             triplets = triplets.as_array()
-        columns = (
-            tuple(map(_on_cpu, triplets)) if isinstance(triplets, tuple) else _on_cpu(triplets)
-        )
+        columns = tuple(map(_on_cpu, triplets)) if _are_columns(triplets) else _on_cpu(triplets)
         # A copy: what becomes of the caller's tensor before the backward pass must not matter.
         indices = _arrays.entries("triplets", columns, 3, len(embeddings)).copy()
         loss: Tensor = _TripletLoss.apply(embeddings, indices, self)  # type: ignore[no-untyped-call]
@@ -147,8 +150,8 @@ class _TripletLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, embeddings: Tensor, triplets: Any, loss: TripletLoss) -> Tensor:
         ctx.save_for_backward(embeddings)
-        ctx.triplets, ctx.loss = triplets, loss
-        options: dict[str, Any] = {**loss.options(), "reduction": loss.reduction}
+        ctx.triplets, ctx.options, ctx.reduction = triplets, loss.options(), loss.reduction
+        options: dict[str, Any] = {**ctx.options, "reduction": ctx.reduction}
         value = tripletmine.triplet_loss(_on_cpu(embeddings), triplets, **options)
         wide = embeddings.dtype == torch.float64
         return torch.as_tensor(
@@ -161,10 +164,12 @@ class _TripletLoss(torch.autograd.Function):
         (embeddings,) = ctx.saved_tensors
         count = len(ctx.triplets)
         weights = np.broadcast_to(_on_cpu(grad_output.double()).numpy(), count)
-        if ctx.loss.reduction == "mean":
+        if not np.isfinite(weights).all():  # as GradScaler makes it, to find a smaller factor
+            return torch.full_like(embeddings, torch.nan), None, None
+        if ctx.reduction == "mean":
             weights = weights / max(1, count)
         gradient = _losses.weighted_triplet_gradient(
-            _on_cpu(embeddings), ctx.triplets, np.ascontiguousarray(weights), **ctx.loss.options()
+            _on_cpu(embeddings), ctx.triplets, np.ascontiguousarray(weights), **ctx.options
         )
         return torch.from_numpy(gradient).to(embeddings.device, embeddings.dtype), None, None
 
@@ -245,6 +250,13 @@ class TripletDataset(Dataset[tuple[Any, Any, Any]]):
             raise IndexError("found no triplets, expected a call of remine first")
         anchor, positive, negative = (int(column[t]) for column in self.triplets)
         return self.base[anchor], self.base[positive], self.base[negative]
+
+
+def _are_columns(triplets: Any) -> TypeGuard[Sequence[Any]]:
+    """Whether these are three index tensors, which a DataLoader hands over as a list."""
+    if isinstance(triplets, list):
+        return len(triplets) == 3 and all(isinstance(column, Tensor) for column in triplets)
+    return isinstance(triplets, tuple)
 
 
 def _on_cpu(value: Any) -> Any:

@@ -127,6 +127,41 @@ def test_the_gradient_is_that_of_the_triplets_given():
     torch.testing.assert_close(gradients[1], gradients[0], rtol=0.0, atol=0.0)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"margin": 3.0}, {"metric": "cosine"}, {"reduction": "sum"}],
+    ids=lambda c: next(iter(c)),
+)
+def test_the_gradient_is_that_of_the_options_of_the_call(change):
+    """Whatever the module is set to before the backward pass."""
+    triplets = RNG.integers(0, 60, size=(50, 3))
+    gradients = []
+    for changed in ({}, change):
+        x = X.to(torch.float64, copy=True).requires_grad_()
+        module = TripletLoss(0.1)
+        loss = module(x, triplets)
+        for name, value in changed.items():
+            setattr(module, name, value)
+        loss.backward()
+        gradients.append(x.grad)
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=0.0, atol=0.0)
+
+
+def test_three_index_tensors_may_be_a_list():
+    """A ``DataLoader`` makes lists of tuples; three of three triplets are no rows either."""
+    columns = [torch.tensor([0, 1, 2]), torch.tensor([3, 4, 5]), torch.tensor([6, 7, 8])]
+    loss = TripletLoss(reduction="none")
+    torch.testing.assert_close(loss(X, columns), loss(X, tuple(columns)), rtol=0.0, atol=0.0)
+
+
+@pytest.mark.parametrize("factor", [float("inf"), float("nan")])
+def test_a_factor_that_is_not_finite_makes_the_gradient_nan(factor):
+    """``GradScaler`` looks for it; an error would end the training."""
+    x = X.clone().requires_grad_()
+    (TripletLoss()(x, RNG.integers(0, 60, size=(50, 3))) * factor).backward()
+    assert x.grad.isnan().all()
+
+
 def test_loss_of_no_triplets():
     x = X.clone().requires_grad_()
     loss = TripletLoss()(x, torch.empty((0, 3), dtype=torch.int64))
