@@ -7,9 +7,11 @@ nothing half-written. Called by ``cli`` and ``_demo.py`` (reading, checking) and
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
+import stat
 import tokenize
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -98,7 +100,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path`; it becomes `path` if the block ends well.
 
     Otherwise (Ctrl-C too) it is removed and `path` stays as it was. The permissions are those of
-    a file opened for writing, and a symbolic link is followed, as by ``open``.
+    a file opened for writing: a new one's, or those that `path` had; one that is write-protected is
+    refused. A symbolic link is followed, as by ``open``. An error of the file system names `path`.
 
     Examples
     --------
@@ -114,21 +117,32 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     temporary = target.with_name(f".tripletmine-{secrets.token_hex(8)}{target.suffix}")
     try:
         temporary.touch(exist_ok=False)
+        if target.exists():
+            temporary.chmod(stat.S_IMODE(target.stat().st_mode))
         yield temporary
         temporary.replace(target)
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, str(temporary), temporary):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def _target(path: str | os.PathLike[str]) -> Path:
     """Return the file that writing `path` would make or replace, or raise OSError."""
-    target = Path(path).resolve()
+    try:
+        target = Path(path).resolve()
+    except RuntimeError as error:  # before Python 3.13
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path)) from error
     if not target.parent.is_dir():
         raise FileNotFoundError(f"{path}: cannot be written, {target.parent} is not a directory")
     if target.is_dir():
         raise IsADirectoryError(f"{path}: cannot be written, it is a directory")
     if target.exists() and not target.is_file():  # a rename would replace even a device
         raise OSError(f"{path}: cannot be written, it is not a regular file")
+    if target.exists() and not os.access(target, os.W_OK):
+        raise PermissionError(f"{path}: cannot be written, it is write-protected")
     if not os.access(target.parent, os.W_OK | os.X_OK):
         raise PermissionError(f"{path}: cannot be written, {target.parent} is not writable")
     return target
@@ -210,7 +224,7 @@ def _read_parquet(
             return fill(batches, file.metadata.num_rows, f"{path}: column {name!r}")
     except MemoryError:  # Arrow's own is an ArrowException too
         raise
-    except (ArrowException, OSError) as error:
+    except (ArrowException, OSError, UnicodeDecodeError) as error:
         raise ValueError(
             f"{path}: a damaged Parquet file or not one ({_first_line(error)})"
         ) from error

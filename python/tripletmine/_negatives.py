@@ -21,7 +21,7 @@ from tripletmine import _core, _memory, _options
 from tripletmine._arguments import NegativesArguments, negatives_arguments
 from tripletmine._files import import_pyarrow, replacing
 from tripletmine._options import Metric, PositiveScore, RankAmong, Sampling
-from tripletmine._results import METADATA_KEY, UNREADABLE
+from tripletmine._results import METADATA_KEY, read_saved
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -270,14 +270,19 @@ class Negatives:
         ValueError
             The file is not one that :meth:`save` wrote.
         """
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in _ARRAYS}
-                report = NegativesReport(**json.loads(str(file["report"])))
-        except UNREADABLE as error:
+        arrays, report = read_saved(path, "negatives", _ARRAYS, NegativesReport)
+        indptr, pairs = arrays["positive_indptr"], len(arrays["positive_indices"])
+        if (
+            arrays["scores"].shape != arrays["indices"].shape
+            or len(arrays["positive_scores"]) != pairs
+            or len(indptr) != len(arrays["indices"]) + 1
+            or (indptr[0], indptr[-1]) != (0, pairs)
+            or (np.diff(indptr) < 0).any()
+        ):
+            shapes = {name: array.shape for name, array in arrays.items()}
             raise ValueError(
-                f"{path}: not saved negatives, expected the .npz that save writes ({error})"
-            ) from error
+                f"{path}: not saved negatives, found arrays that do not belong together: {shapes}"
+            )
         return cls(**arrays, report=report)
 
     def _query_of_pair(self) -> Int64s:
@@ -315,7 +320,14 @@ def _typed_lists(lists: Sequence[npt.NDArray[Any]], of: str) -> pa.Array:
     return pyarrow.array(lists, type=pyarrow.list_(getattr(pyarrow, of)()))
 
 
-_ARRAYS = ("indices", "scores", "positive_indptr", "positive_indices", "positive_scores")
+# Types and dimensions.
+_ARRAYS = {
+    "indices": ("int64", 2),
+    "scores": ("float64", 2),
+    "positive_indptr": ("int64", 1),
+    "positive_indices": ("int64", 1),
+    "positive_scores": ("float64", 1),
+}
 
 
 def mine_negatives(

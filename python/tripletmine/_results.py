@@ -31,7 +31,7 @@ Bools = npt.NDArray[np.bool_]
 
 METADATA_KEY = b"tripletmine"
 # What NumPy's, json's and zipfile's readers raise for bytes that are not theirs.
-UNREADABLE = (BadZipFile, EOFError, KeyError, NotImplementedError, TypeError, ValueError)
+_UNREADABLE = (BadZipFile, EOFError, KeyError, OSError, RuntimeError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -177,21 +177,53 @@ class Triplets:
         ValueError
             The file is not one that :meth:`save` wrote.
         """
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                columns = {name: arrays[name] for name in _COLUMNS}
-                report = MiningReport(**json.loads(str(arrays["report"])))
-        except UNREADABLE as error:
-            raise ValueError(
-                f"{path}: not saved triplets, expected the .npz that save writes ({error})"
-            ) from error
+        columns, report = read_saved(path, "triplets", _COLUMNS, MiningReport)
+        lengths = {name: len(column) for name, column in columns.items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"{path}: not saved triplets, found columns of lengths {lengths}")
         return cls(**columns, report=report)
 
     def _columns(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in _COLUMNS}
 
 
-_COLUMNS = ("anchors", "positives", "negatives", "d_ap", "d_an", "fell_back")
+# Types and dimensions.
+_COLUMNS = {
+    "anchors": ("int64", 1),
+    "positives": ("int64", 1),
+    "negatives": ("int64", 1),
+    "d_ap": ("float64", 1),
+    "d_an": ("float64", 1),
+    "fell_back": ("bool", 1),
+}
+
+
+def read_saved(
+    path: str | PathLike[str], what: str, known: dict[str, tuple[str, int]], kind: type[Any]
+) -> tuple[dict[str, Any], Any]:
+    """Return the arrays and the report of an ``.npz`` file that a ``save`` wrote."""
+    with Path(path).open("rb") as file:
+        try:
+            archive = np.load(file, allow_pickle=False)
+            if isinstance(archive, np.ndarray):
+                raise ValueError("found one array")
+            arrays = {name: archive[name] for name in known}
+            for name, (dtype, dimensions) in known.items():
+                if arrays[name].dtype != dtype or arrays[name].ndim != dimensions:
+                    raise ValueError(
+                        f"found {name} of {arrays[name].dtype}, shape {arrays[name].shape}"
+                    )
+            report = kind(**json.loads(str(archive["report"])))
+            types: dict[str, Any] = {"int": int, "float": (int, float), "str": str}
+            for field in dataclasses.fields(kind):
+                value = getattr(report, field.name)
+                if not isinstance(value, types[str(field.type)]):
+                    raise ValueError(f"found {value!r} as {field.name} of the report")
+        except _UNREADABLE as error:
+            raise ValueError(
+                f"{path}: not saved {what}, expected the .npz that save writes ({error})"
+            ) from error
+    return arrays, report
 
 
 def concatenated(parts: Sequence[Triplets]) -> Triplets:

@@ -337,6 +337,30 @@ def test_permissions_are_those_of_open(tmp_path, umask):
     assert stat.S_IMODE((tmp_path / "out.npz").stat().st_mode) == 0o666 & ~umask
 
 
+@pytest.mark.parametrize("mode", [0o600, 0o664])
+def test_a_file_that_is_replaced_keeps_its_permissions(tmp_path, mode):
+    path = tmp_path / "out.npz"
+    path.touch()
+    path.chmod(mode)
+    with replacing(path) as temporary:
+        assert stat.S_IMODE(temporary.stat().st_mode) == mode  # before anything is in it
+        temporary.write_text("new")
+    assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == ("new", mode)
+
+
+def test_an_error_of_the_system_names_the_file(tmp_path):
+    path = tmp_path / "out.npz"
+    for found in (None, "temporary"):
+        with (
+            pytest.raises(OSError, match=r"No space.*out\.npz") as raised,
+            replacing(path) as temporary,
+        ):
+            raise OSError(28, "No space left on device", found and str(temporary))
+        assert raised.value.filename == str(path)
+    with pytest.raises(FileNotFoundError, match="another"), replacing(path):
+        (tmp_path / "another").read_text()
+
+
 def test_a_link_is_followed(tmp_path):
     (tmp_path / "there").mkdir()
     link = tmp_path / "out.npz"
@@ -364,7 +388,16 @@ def test_what_cannot_be_written(tmp_path, call, monkeypatch):
     os.mkfifo(tmp_path / "pipe.npz")
     with pytest.raises(OSError, match=r"pipe\.npz: .*not a regular file"):
         call(tmp_path / "pipe.npz")
+    (tmp_path / "loop.npz").symlink_to("loop.npz")
+    with pytest.raises(OSError, match=r"Too many.*loop\.npz"):
+        call(tmp_path / "loop.npz")
+    (tmp_path / "loop.npz").unlink()
     # Root may write everywhere, so the answer of the system is replaced.
+    (tmp_path / "old.npz").touch()
+    monkeypatch.setattr(_files.os, "access", lambda path, mode: path != tmp_path / "old.npz")
+    with pytest.raises(PermissionError, match=r"old\.npz: .*write-protected"):
+        call(tmp_path / "old.npz")
+    (tmp_path / "old.npz").unlink()
     monkeypatch.setattr(_files.os, "access", lambda path, mode: False)
     with pytest.raises(PermissionError, match=r"out\.npz: .*not writable"):
         call(tmp_path / "out.npz")

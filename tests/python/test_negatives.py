@@ -319,6 +319,10 @@ class TestNegatives:
         np.savez(tmp_path / "other.npz", indices=np.arange(3))
         with pytest.raises(ValueError, match="not saved negatives"):
             tripletmine.Negatives.load(tmp_path / "other.npz")
+        with np.load(tmp_path / "n.npz") as arrays:
+            np.savez(tmp_path / "other.npz", **{**arrays, "indices": arrays["indices"][:2]})
+        with pytest.raises(ValueError, match="arrays that do not belong together"):
+            tripletmine.Negatives.load(tmp_path / "other.npz")
 
     def test_tables(self, negatives, tmp_path):
         pq = pytest.importorskip("pyarrow.parquet")

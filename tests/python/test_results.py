@@ -51,9 +51,29 @@ def test_loading_something_else(tmp_path):
     damaged = bytearray((tmp_path / "damaged.npz").read_bytes())
     damaged[damaged.rfind(b"PK\x01\x02") + 10] = 99  # no method of compression
     (tmp_path / "damaged.npz").write_bytes(damaged)
-    for name in ("text.npz", "other.npz", "damaged.npz"):
+    np.save(tmp_path / "array.npy", np.arange(3))
+    for name in ("text.npz", "other.npz", "damaged.npz", "array.npy"):
         with pytest.raises(ValueError, match=f"{name}: not saved triplets"):
             tripletmine.Triplets.load(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"anchors": np.arange(2)}, "found columns of lengths"),
+        ({"anchors": np.arange(4.0)}, "found anchors of float64"),
+        ({"d_ap": np.zeros((4, 1))}, r"found d_ap of float64, shape \(4, 1\)"),
+        ({"report": np.array('{"anchors": "x"}')}, "expected the .npz that save writes"),
+    ],
+)
+def test_loading_triplets_that_are_none(tmp_path, changed, said):
+    x = np.array([[0.0], [1.0], [2.5], [4.0]])
+    options = {"pos_strategy": "hard", "neg_strategy": "hard", "metric": "euclidean"}
+    tripletmine.mine(x, [0, 0, 1, 1], **options).save(tmp_path / "t.npz")
+    with np.load(tmp_path / "t.npz") as arrays:
+        np.savez(tmp_path / "t.npz", **{**arrays, **changed})
+    with pytest.raises(ValueError, match=f"t.npz: not saved triplets.*{said}"):
+        tripletmine.Triplets.load(tmp_path / "t.npz")
 
 
 def test_tables(triplets, tmp_path):
