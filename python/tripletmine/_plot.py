@@ -35,7 +35,7 @@ def margins(largest: float) -> list[float]:
 
 
 def draw(census: Census, marked: list[float], metric: str, path: str | PathLike[str]) -> None:
-    """Draw a census of the whole set to a PNG file, and mark some of its margins."""
+    """Draw a census of the whole set as a PNG file, and mark some of its margins."""
     order = np.argsort(census.margins, kind="stable")
     x = np.array(census.margins)[order]
     total = max(1, _whole(census.triplets))
@@ -78,8 +78,7 @@ def draw(census: Census, marked: list[float], metric: str, path: str | PathLike[
         axes.xaxis.label.set_color(_INK)
         axes.yaxis.label.set_color(_INK)
         axes.spines[["top", "right"]].set_visible(False)
-    with _files.replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=150)
+    figure.savefig(path, format="png", dpi=150)
 
 
 def _name_at_the_right(axes: Any, heights: dict[str, float]) -> None:

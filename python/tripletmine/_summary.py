@@ -44,7 +44,11 @@ def _print_rich(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
         table.add_column(name, justify="right" if number else "left")
     for row in rows:
         table.add_row(*map(Text, row))  # Text: brackets are not markup
-    Console().print(table)
+    console = Console()
+    # Whole numbers, if need be over the edge: rich would cut them to fit.
+    needed = console.measure(table, options=console.options.update(max_width=sys.maxsize)).maximum
+    console.width = max(console.width, needed)
+    console.print(table)
 
 
 def plain_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

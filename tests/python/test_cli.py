@@ -90,7 +90,15 @@ def test_failures(data, arguments, code, said):
     assert names(data) == ["x.npy", "y.npy"]
 
 
-def test_interrupt_leaves_nothing(tmp_path):
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [
+        (signal.SIGINT, 130, "tripletmine: interrupted, nothing written\n"),
+        (signal.SIGTERM, 143, ""),
+        (signal.SIGHUP, 129, ""),
+    ],
+)
+def test_interrupt_leaves_nothing(tmp_path, number, code, said):
     rng = np.random.default_rng(0)
     np.save(tmp_path / "x.npy", rng.standard_normal((60_000, 512), dtype=np.float32))
     np.save(tmp_path / "y.npy", rng.integers(0, 50, 60_000))
@@ -104,7 +112,7 @@ def test_interrupt_leaves_nothing(tmp_path):
         "x.npy",
         "y.npy",
         "-o",
-        "out.npz",
+        "out.parquet",
         "--neg-strategy",
         "hard",
         "--n-threads",
@@ -121,15 +129,24 @@ def test_interrupt_leaves_nothing(tmp_path):
             assert process.stdout.readline() == "ready\n"
             time.sleep(0.5)
             assert process.poll() is None, "finished before it could be interrupted"
-            process.send_signal(signal.SIGINT)
+            process.send_signal(number)
             stdout, stderr = process.communicate(timeout=20)
         finally:
             process.kill()
-    assert process.returncode == 130
+    assert process.returncode == code
     assert stdout == ""
-    assert stderr == "tripletmine: interrupted, nothing written\n"
+    assert stderr == said
     assert names(tmp_path) == ["x.npy", "y.npy"]
     (tmp_path / "x.npy").unlink()  # pytest keeps the folder
+
+
+def test_nobody_reads_what_is_printed(data):
+    """Quietly, as other programs end in a pipe."""
+    command = [*RUN, "census", "x.npy", "y.npy", "--margins", "0.1", "--per", "anchor"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
 
 
 def test_a_terminal_sees_progress_and_a_drawn_table(data):
@@ -159,7 +176,71 @@ def test_a_terminal_sees_progress_and_a_drawn_table(data):
     assert "triplets written to out.npz" in text
 
 
+def test_numbers_are_whole_where_a_terminal_is_narrow(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "30")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    row = ["0.1", "19,854,016,123", "11,439,375,456"]
+    _summary.print_table("triplets", ["margin", "hard", "easy"], [row])
+    shown = capsys.readouterr().out
+    assert "│" in shown
+    assert all(text in shown for text in row)
+
+
 # --------------------------------------------------------------------------------- in this process
+
+
+def test_options_take_negative_numbers(data, monkeypatch):
+    infinite = ["--metric", "dot", "--allowed-neg-range", "-inf", "-0.5"]
+    assert called(monkeypatch, *infinite)["allowed_neg_range"] == [-np.inf, -0.5]
+    small = ["--metric", "dot", "--allowed-pos-range", "-1e3", "-.5"]
+    assert called(monkeypatch, *small)["allowed_pos_range"] == [-1000.0, -0.5]
+    assert called(monkeypatch, "--anchors", "-10:")["anchors"] == slice(-10, None)
+    assert called(monkeypatch, "--anchors", ":-10")["anchors"] == slice(None, -10)
+
+
+def test_columns_are_of_the_files_that_have_some(data):
+    x, y = np.load("x.npy"), np.load("y.npy")
+    columns = {"label": y, "number": np.arange(60), "x": list(x)}
+    pq.write_table(pa.table(columns), "t.parquet")
+    arguments = ["t.parquet", "t.parquet", "--ref-emb", "x.npy", "--ref-labels", "y.npy"]
+    named = ["--labels-column", "label", "-o", "out.npz"]
+    assert cli.main(["mine", *arguments, *named]) == 0
+    assert_written("out.npz", tripletmine.mine(x, y, x, y))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ["mine", "x.npy", "y.npy", "--groups-column", "g", "-o", "out.npz"],
+            "--groups-column: found 'g' without --groups, expected both or neither",
+        ),
+        (
+            ["mine", "x.npy", "y.npy", "--labels-column", "g", "-o", "out.npz"],
+            "y.npy: a .npy file has no columns, found column 'g'",
+        ),
+        (
+            ["negatives", "x.npy", "x.npy", "--positives-column", "p", "-o", "out.npz"],
+            "--positives-column: found 'p' without --positives, expected both or neither",
+        ),
+        (
+            ["negatives", "x.npy", "x.npy", "--output-format", "n-tuple", "-o", "out.npz"],
+            "--output-format: found 'n-tuple' with out.npz, expected it with a .parquet file",
+        ),
+        (
+            ["mine", "x.npy", "link.parquet", "-o", "t.parquet"],
+            "t.parquet: found it as labels too, expected another file to write",
+        ),
+    ],
+    ids=["groups", "npy", "positives", "format", "input"],
+)
+def test_nothing_given_is_ignored_or_overwritten(data, capsys, arguments, said):
+    pq.write_table(pa.table({"label": np.load("y.npy")}), "t.parquet")
+    (data / "link.parquet").symlink_to("t.parquet")
+    before = (data / "t.parquet").read_bytes()
+    assert cli.main(arguments) == 1
+    assert capsys.readouterr().err == f"tripletmine: error: {said}\n"
+    assert (data / "t.parquet").read_bytes() == before
 
 
 @pytest.mark.parametrize("rich", [True, False])
@@ -346,7 +427,8 @@ def test_a_failed_write_keeps_the_old_file(data, monkeypatch, capsys, suffix):
     monkeypatch.setattr(np, "savez", half)
     monkeypatch.setattr(pq.ParquetWriter, "write_table", half)
     assert cli.main(["mine", "x.npy", "y.npy", "-o", f"out.{suffix}"]) == 1
-    assert capsys.readouterr().err == "tripletmine: error: [Errno 28] No space left on device\n"
+    said = f"tripletmine: error: out.{suffix}: No space left on device\n"
+    assert capsys.readouterr().err == said
     assert (data / f"out.{suffix}").read_text() == "old"
     assert names(data) == [f"out.{suffix}", "x.npy", "y.npy"]
 

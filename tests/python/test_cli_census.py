@@ -55,6 +55,19 @@ def test_census_plot(data, capsys):
     assert margins == ["0.3", "c.png:"]
 
 
+def test_census_writes_both_files_or_none(data, monkeypatch, capsys):
+    pytest.importorskip("matplotlib")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(cli._census._plot, "draw", full)
+    arguments = ["--margins", "0.1", "-o", "c.csv", "--plot", "c.png"]
+    assert cli.main(["census", "x.npy", "y.npy", *arguments]) == 1
+    assert capsys.readouterr().err == "tripletmine: error: c.png: No space left on device\n"
+    assert names(data) == ["x.npy", "y.npy"]
+
+
 def test_sample(data):
     done = run("sample", "x.npy", "y.npy", "-n", 25, "-o", "t.npz", "--type-of-triplets",
                "semihard", "--margin", 0.2, "--seed", 7)  # fmt: skip

@@ -6,7 +6,8 @@ import argparse
 import csv
 import dataclasses
 import json
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
+from functools import partial
 from pathlib import Path
 
 import tripletmine
@@ -15,6 +16,7 @@ from tripletmine._summary import print_report, print_table
 from tripletmine.cli._shared import (
     Commands,
     add_sources,
+    check_output,
     defaults,
     flush,
     last_words,
@@ -34,7 +36,6 @@ def add_parser(commands: Commands) -> None:
         help="count the hard, semi-hard and easy triplets of a set for margins",
         description="Counts all triplets of a set, exactly, for each margin, without listing any.",
         epilog="Files are .npy (memory-mapped) or .parquet; one Parquet file may serve for all.",
-        allow_abbrev=False,
     )
     census.set_defaults(run=_run)
     add_sources(census)
@@ -58,9 +59,9 @@ def add_parser(commands: Commands) -> None:
 
 def _run(arguments: argparse.Namespace) -> None:
     if arguments.output is not None:
-        _files.check_writable(arguments.output, known=_OUTPUTS)
+        check_output(arguments, arguments.output, partial(_files.check_writable, known=_OUTPUTS))
     if arguments.plot is not None:
-        _plot.check(arguments.plot)
+        check_output(arguments, arguments.plot, _plot.check)
         if arguments.per is not None:
             raise ValueError(
                 f"--plot: found it with --per {arguments.per}, expected one or the other"
@@ -73,18 +74,21 @@ def _run(arguments: argparse.Namespace) -> None:
     with progress() as shown:
         census = tripletmine.census(**options, progress=shown)
     asked = _first(census, len(margins))
-    if arguments.output is not None:
-        _write(asked, arguments.output)
-    with nullcontext() if arguments.output is None else last_words():
+    with ExitStack() as files:  # all of them or none
+        if arguments.output is not None:
+            _write(asked, files.enter_context(_files.replacing(arguments.output)))
+        if arguments.plot is not None:
+            plot = files.enter_context(_files.replacing(arguments.plot))
+            _plot.draw(census, margins, arguments.metric, plot)
+    written = [path for path in (arguments.output, arguments.plot) if path is not None]
+    with last_words() if written else nullcontext():
         print_report(census.report, "counted")
         print_table("triplets", *asked.table())
         if arguments.output is not None:
             print(f"{len(asked.records()):,} rows written to {arguments.output}")
-        flush()
-    if arguments.plot is not None:
-        _plot.draw(census, margins, arguments.metric, arguments.plot)
-        with last_words():
+        if arguments.plot is not None:
             print(f"{arguments.plot}: share of each kind, and mean loss, for margins from 0 on")
+        flush()
 
 
 def _first(census: tripletmine.Census, count: int) -> tripletmine.Census:
@@ -95,7 +99,7 @@ def _first(census: tripletmine.Census, count: int) -> tripletmine.Census:
 
 def _write(census: tripletmine.Census, output: Path) -> None:
     records = census.records()
-    with _files.replacing(output) as temporary, temporary.open("w", newline="") as file:
+    with output.open("w", newline="", encoding="utf-8") as file:
         if output.suffix == ".json":
             # NaN is no JSON: a mean over no triplets is null.
             plain = [

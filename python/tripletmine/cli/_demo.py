@@ -12,7 +12,6 @@ def add_parser(commands: Commands) -> None:
     demo = commands.add_parser(
         "demo",
         help="mine handwritten digits and draw the hardest triplets, or train on texts",
-        allow_abbrev=False,
     )
     demo.set_defaults(run=_run)
     demo.add_argument(

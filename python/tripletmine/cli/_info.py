@@ -13,7 +13,6 @@ def add_parser(commands: Commands) -> None:
     info = commands.add_parser(
         "info",
         help="show versions, instruction sets and threads, for bug reports",
-        allow_abbrev=False,
     )
     info.set_defaults(run=_run)
 

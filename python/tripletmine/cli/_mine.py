@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import tripletmine
-from tripletmine import _files, _options
+from tripletmine import _options
 from tripletmine._results import MiningReport, write_parquet
 from tripletmine._summary import print_report
 from tripletmine.cli._shared import (
     Commands,
     add_sources,
+    check_output,
     defaults,
     last_words,
     option_adder,
@@ -31,7 +32,6 @@ def add_parser(commands: Commands) -> None:
         description="Mines triplets and writes them to a Parquet file, which may be larger than "
         "memory, or to an .npz file.",
         epilog="Files are .npy (memory-mapped) or .parquet; one Parquet file may serve for all.",
-        allow_abbrev=False,
     )
     mine.set_defaults(run=_run)
     add_sources(mine)
@@ -42,7 +42,7 @@ def add_parser(commands: Commands) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    _files.check_writable(arguments.output)
+    check_output(arguments, arguments.output)
     given = vars(arguments)
     options = {name: given[name] for name in _DEFAULTS if name in given}
     read_sources(arguments, options)

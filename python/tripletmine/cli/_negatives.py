@@ -7,10 +7,12 @@ from pathlib import Path
 
 import tripletmine
 from tripletmine import _files, _options
-from tripletmine._negatives import OUTPUT_FORMATS
+from tripletmine._negatives import OUTPUT_FORMATS, OutputFormat
 from tripletmine._summary import print_report
 from tripletmine.cli._shared import (
     Commands,
+    check_output,
+    column_of,
     defaults,
     last_words,
     option_adder,
@@ -28,7 +30,6 @@ def add_parser(commands: Commands) -> None:
         description="Mines hard negatives and writes rows for training to a Parquet file, or the "
         "whole result to an .npz file.",
         epilog="Files are .npy (memory-mapped) or .parquet; one Parquet file may serve for all.",
-        allow_abbrev=False,
     )
     negatives.set_defaults(run=_run)
     _add_files(negatives)
@@ -36,18 +37,26 @@ def add_parser(commands: Commands) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    _files.check_writable(arguments.output)
+    check_output(arguments, arguments.output)
+    output_format: OutputFormat | None = arguments.output_format
+    if output_format is not None and arguments.output.suffix != ".parquet":
+        raise ValueError(
+            f"--output-format: found {output_format!r} with {arguments.output}, expected it with a "
+            ".parquet file"
+        )
     given = vars(arguments)
     options = {name: given[name] for name in _DEFAULTS if name in given}
     for name in ("queries", "corpus"):
-        options[name] = _files.read_embeddings(options[name], given[f"{name}_column"])
+        column = column_of(arguments, name, options[name])
+        options[name] = _files.read_embeddings(options[name], column(options[name]))
     for name in ("positives", "exclude"):
+        column = column_of(arguments, name, options[name])
         if options[name] is not None:
-            options[name] = _files.read_lists(options[name], given[f"{name}_column"])
+            options[name] = _files.read_lists(options[name], column(options[name]))
     with progress() as shown:
         negatives = tripletmine.mine_negatives(**options, progress=shown)
     if arguments.output.suffix == ".parquet":
-        negatives.to_parquet(arguments.output, arguments.output_format)
+        negatives.to_parquet(arguments.output, output_format or "triplet")
     else:
         negatives.save(arguments.output)
     found, count = negatives.report.negatives, len(negatives)
@@ -76,8 +85,7 @@ def _add_files(negatives: argparse.ArgumentParser) -> None:
     negatives.add_argument(
         "--output-format",
         choices=OUTPUT_FORMATS,
-        default=OUTPUT_FORMATS[0],
-        help="rows of a Parquet file (default: %(default)s)",
+        help=f"rows of a Parquet file (default: {OUTPUT_FORMATS[0]})",
     )
     for files in ("queries", "corpus", "positives", "exclude"):
         negatives.add_argument(

@@ -6,11 +6,12 @@ import argparse
 from pathlib import Path
 
 import tripletmine
-from tripletmine import _files, _options
+from tripletmine import _options
 from tripletmine._summary import print_report
 from tripletmine.cli._shared import (
     Commands,
     add_sources,
+    check_output,
     defaults,
     last_words,
     option_adder,
@@ -29,7 +30,6 @@ def add_parser(commands: Commands) -> None:
         description="Draws triplets from all triplets of a kind and writes them to a Parquet or "
         ".npz file.",
         epilog="Files are .npy (memory-mapped) or .parquet; one Parquet file may serve for all.",
-        allow_abbrev=False,
     )
     sample.set_defaults(run=_run)
     add_sources(sample)
@@ -49,7 +49,7 @@ def add_parser(commands: Commands) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    _files.check_writable(arguments.output)
+    check_output(arguments, arguments.output)
     given = vars(arguments)
     options = {name: given[name] for name in _DEFAULTS if name in given}
     read_sources(arguments, options)

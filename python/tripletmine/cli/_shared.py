@@ -66,18 +66,44 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
 
 def read_sources(arguments: argparse.Namespace, options: dict[str, Any]) -> None:
     """Replace the paths among a call's options by what the files hold."""
-    columns = {
-        "embeddings": (_files.read_embeddings, arguments.embeddings_column),
-        "ref_emb": (_files.read_embeddings, arguments.embeddings_column),
-        "labels": (_files.read_vector, arguments.labels_column),
-        "ref_labels": (_files.read_vector, arguments.labels_column),
-        "groups": (_files.read_vector, arguments.groups_column),
-        "ref_groups": (_files.read_vector, arguments.groups_column),
-        "anchors": (_files.read_vector, None),
-    }
-    for name, (read, column) in columns.items():
-        if isinstance(options[name], Path):
-            options[name] = read(options[name], column)
+    for name, others, read in (
+        ("embeddings", "ref_emb", _files.read_embeddings),
+        ("labels", "ref_labels", _files.read_vector),
+        ("groups", "ref_groups", _files.read_vector),
+    ):
+        column = column_of(arguments, name, options[name], options[others])
+        for option in (name, others):
+            if options[option] is not None:
+                options[option] = read(options[option], column(options[option]))
+    if isinstance(options["anchors"], Path):
+        options["anchors"] = _files.read_vector(options["anchors"])
+
+
+def column_of(
+    arguments: argparse.Namespace, name: str, *paths: Path | None
+) -> Callable[[Path], str | None]:
+    """Return the column to read of each of these files, of which not all need have columns."""
+    column = getattr(arguments, f"{name}_column")
+    if column is not None and not any(paths):
+        raise ValueError(
+            f"--{name}-column: found {column!r} without --{name}, expected both or neither"
+        )
+    none_has_any = all(path is None or path.suffix == ".npy" for path in paths)
+    return lambda path: column if none_has_any or path.suffix != ".npy" else None
+
+
+def check_output(
+    arguments: argparse.Namespace,
+    output: Path,
+    check: Callable[[Path], None] = _files.check_writable,
+) -> None:
+    """Raise before any work what writing would raise after it; no input is to be replaced."""
+    check(output)
+    for name, path in vars(arguments).items():
+        if path is output or not isinstance(path, Path) or not path.exists():
+            continue
+        if output.exists() and path.samefile(output):
+            raise ValueError(f"{output}: found it as {name} too, expected another file to write")
 
 
 @contextmanager
