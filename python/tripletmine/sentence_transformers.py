@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tripletmine import _arguments, _arrays, _options, _summary
-from tripletmine._files import replacing
+from tripletmine._files import read_embeddings, replacing
 from tripletmine._negatives import OUTPUT_FORMATS, Negatives, OutputFormat, mine_negatives
 
 if TYPE_CHECKING:
@@ -159,6 +159,10 @@ def mine_hard_negatives(
     {'query': 'red', 'answer': 'rose', 'negative': 'sky'}
     """
     datasets = _import_datasets()
+    if not isinstance(getattr(dataset, "column_names", None), list):
+        raise TypeError(
+            f"dataset: found {type(dataset).__name__}, expected a datasets.Dataset (one split)"
+        )
     if len(dataset) == 0:
         raise ValueError("dataset: found no rows, expected at least one")
     names = _columns(dataset, anchor_column_name, positive_column_name)
@@ -182,6 +186,19 @@ def mine_hard_negatives(
         "max_score": _options.finite("max_score", max_score),
         "min_score": _options.finite("min_score", min_score),
     }
+    seed = _options.integer("seed", seed, 0, 2**64 - 1)
+    if isinstance(corpus, str):
+        raise TypeError(f"corpus: found {corpus!r}, expected a list of strings")
+    given = {
+        "query_embeddings": query_embeddings,
+        "positive_embeddings": positive_embeddings,
+        "corpus_embeddings": corpus_embeddings,
+    }
+    for name, rows in given.items():
+        if rows is not None and model is not None:
+            raise ValueError(f"{name}: found it beside a model, expected one or the other")
+    if corpus_embeddings is not None and corpus is None:
+        raise ValueError("corpus_embeddings: found it without corpus, expected both or neither")
     texts = _Texts(list(dataset[names[0]]), list(dataset[names[1]]), corpus)
     if model is None:
         x = texts.of_queries("query_embeddings", query_embeddings)
@@ -228,8 +245,8 @@ def mine_hard_negatives(
         negatives = _selected(ranked, rules, window, sampling, include_positives)
     if verbose:
         _print_statistics(negatives, rules)
-    rows = _rows(negatives, texts, names, output_format, output_scores)
-    result: Dataset = datasets.Dataset.from_dict(rows)
+    columns = _rows(negatives, texts, names, output_format, output_scores)
+    result: Dataset = datasets.Dataset.from_dict(columns)
     return result
 
 
@@ -333,8 +350,7 @@ class _Encoder:
     ) -> npt.NDArray[Any]:
         file = self._file(kind, texts, prompt_name, prompt)
         if file is not None and file.exists():
-            kept: npt.NDArray[Any] = np.load(file)
-            return kept
+            return np.array(read_embeddings(file))
         encode = self._model.encode_query if kind == "query" else self._model.encode_document
         rows: npt.NDArray[Any] = encode(
             texts,

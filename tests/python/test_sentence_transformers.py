@@ -279,6 +279,15 @@ WRONG = {
     "format": ({"output_format": "pairs"}, r"output_format: found 'pairs'"),
     "sampling": ({"sampling_strategy": "best"}, r"sampling_strategy: found 'best'"),
     "window": ({"range_max": 2}, r"num_negatives: found 3, expected at most 2"),
+    "seed": ({"seed": -1}, r"seed: found -1, expected"),
+    "both": (
+        {"model": Model(), "positive_embeddings": np.ones((76, 2))},
+        r"positive_embeddings: found it beside a model, expected one or the other",
+    ),
+    "no corpus": (
+        {"corpus_embeddings": np.ones((3, 2))},
+        r"corpus_embeddings: found it without corpus, expected both or neither",
+    ),
     "margin": ({"relative_margin": float("nan")}, r"relative_margin: found NaN"),
 }
 
@@ -295,6 +304,10 @@ def test_refuses_datasets_and_models():
         mine_hard_negatives(pairs().select([]), Model())
     with pytest.raises(ValueError, match="dataset: found 1 column"):
         mine_hard_negatives(pairs().select_columns(["a"]), Model())
+    with pytest.raises(TypeError, match="dataset: found dict, expected"):
+        mine_hard_negatives({"q": ["a"], "a": ["b"]}, Model())
+    with pytest.raises(TypeError, match="corpus: found 'abc', expected a list of strings"):
+        mine_hard_negatives(pairs(), Model(), corpus="abc")
     model = Model()
     model.similarity_fn_name = "manhattan"
     with pytest.raises(ValueError, match="model: found similarity_fn_name 'manhattan', expected"):
