@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 #include <numeric>
 #include <stdexcept>
@@ -83,6 +84,12 @@ const char* row_start(const MatrixView& matrix, std::int64_t row) {
 }
 
 }  // namespace
+
+std::string text(double value) {
+    char digits[32];
+    std::snprintf(digits, sizeof digits, "%.9g", value);
+    return digits;
+}
 
 Dataset::Dataset(const Population& population,
                  const std::optional<std::span<const std::int64_t>>& subset,

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "kernels/kernel_set.hpp"
@@ -26,6 +27,9 @@ struct Interval {
 inline Population unlabelled(const Population& population) {
     return {population.name, population.matrix};
 }
+
+// A number in a few digits, for a message.
+std::string text(double value);
 
 class Dataset {
 public:

@@ -111,10 +111,9 @@ void store(std::span<const double> derivative, std::int64_t row, const GradientV
     for (std::size_t k = 0; k < derivative.size(); ++k) {
         const double value = derivative[k];
         if (!(std::abs(value) <= (single ? FLT_MAX : DBL_MAX))) {
-            throw std::invalid_argument("the gradient of row " + std::to_string(row) +
+            throw std::invalid_argument("embeddings: the gradient of row " + std::to_string(row) +
                                         " is beyond " + (single ? "float32" : "float64") +
-                                        ": found " + std::to_string(value) +
-                                        ", expected smaller values in embeddings");
+                                        ": found " + text(value) + ", expected smaller values");
         }
         if (single) {
             static_cast<float*>(gradient.data)[first + k] = static_cast<float>(value);

@@ -15,9 +15,9 @@ namespace {
 constexpr std::int64_t blocks_per_task = 16;
 
 [[noreturn]] void reject(std::int64_t i, std::int64_t j, double distance) {
-    throw std::invalid_argument("the distance of rows " + std::to_string(i) + " and " +
-                                std::to_string(j) + " is beyond float32: found " +
-                                std::to_string(distance) + ", expected smaller values");
+    throw std::invalid_argument("x: the distance of rows " + std::to_string(i) + " and " +
+                                std::to_string(j) + " is beyond float32: found " + text(distance) +
+                                ", expected smaller values");
 }
 
 }  // namespace

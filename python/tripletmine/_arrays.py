@@ -22,12 +22,12 @@ _FLOATS = "float16, bfloat16, float32 or float64"
 
 def matrix(name: str, value: Any) -> Array:
     """Return rows of floating-point numbers (bfloat16 as uint16 bits), checked but for NaN."""
-    array = _bfloat16_bits(value)
+    array = _bfloat16_bits(name, value)
     if array is None:
         array = _as_array(name, value)
         if array.ndim == 0:
             raise TypeError(f"{name}: found {_alone(value)}, expected rows of {_FLOATS}")
-        if array.dtype.kind != "f" or array.dtype.itemsize > 8:
+        if array.dtype.kind != "f" or array.dtype.itemsize not in (2, 4, 8):
             raise TypeError(f"{name}: found an array of {array.dtype}, expected {_FLOATS}")
     if array.ndim != 2:
         raise ValueError(f"{name}: found an array of shape {array.shape}, expected two dimensions")
@@ -70,10 +70,10 @@ def codes(
 
     Integers stay as they are; strings are numbered, both arrays by one numbering.
     """
-    array = _label_array(name, value, length)
+    array = label_array(name, value, length)
     if ref_value is None:
         return (_numbered([array])[0] if array.dtype.kind in "OU" else array), None
-    ref_array = _label_array(f"ref_{name}", ref_value, ref_length)
+    ref_array = label_array(f"ref_{name}", ref_value, ref_length)
     if (array.dtype.kind == "i") != (ref_array.dtype.kind == "i"):
         raise TypeError(
             f"ref_{name}: found {_described(ref_array)}, expected {_described(array)} as in {name}"
@@ -229,6 +229,8 @@ def entries(name: str, value: Any, width: int, length: int) -> Int64s:
         if len({column.shape for column in columns}) > 1 or columns[0].ndim != 1:
             shapes = ", ".join(str(column.shape) for column in columns)
             raise ValueError(f"{name}: found arrays of shapes {shapes}, expected one length")
+        if {column.dtype.kind for column in columns} == {"i", "u"}:  # together they might be floats
+            columns = [_indices(name, column) for column in columns]
         array = np.stack(columns, axis=1)
     else:
         array = _as_array(name, value.as_array() if hasattr(value, "as_array") else value)
@@ -285,7 +287,7 @@ def _alone(value: Any) -> str:
     return f"one {type(value).__name__} alone"
 
 
-def _bfloat16_bits(value: Any) -> Array | None:
+def _bfloat16_bits(name: str, value: Any) -> Array | None:
     """Return the bits of bfloat16 rows (ml_dtypes' or torch's), or None for other rows."""
     dtype = getattr(value, "dtype", None)
     if isinstance(dtype, np.dtype) and dtype.kind != "V":
@@ -294,12 +296,12 @@ def _bfloat16_bits(value: Any) -> Array | None:
         return np.asarray(value).view(np.uint16)
     torch = sys.modules.get("torch")
     if torch is not None and dtype == torch.bfloat16:
-        bits: Array = value.detach().view(torch.int16).numpy().view(np.uint16)
-        return bits
+        return _as_array(name, value.detach().view(torch.int16)).view(np.uint16)
     return None
 
 
-def _label_array(name: str, value: Any, length: int) -> Array:
+def label_array(name: str, value: Any, length: int) -> Array:
+    """Return labels or groups as int64, or as strings."""
     array = _as_array(name, value)
     if array.ndim == 0:
         raise TypeError(f"{name}: found {_alone(value)}, expected integers or strings, one a row")
@@ -325,7 +327,8 @@ def _label_array(name: str, value: Any, length: int) -> Array:
         return _decoded(name, array)
     if kind in "OT":
         return _of_one_kind(name, array.astype(object))
-    if kind == "U" and isinstance(value, (list, tuple)):  # NumPy made strings of the others, too
+    # NumPy made strings, or floats, of the others too.
+    if kind in "Uf" and isinstance(value, (list, tuple)):
         return _of_one_kind(name, np.array(value, dtype=object))
     if kind == "U":
         return array

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tripletmine import _arguments, _core, _memory, _options
+from tripletmine import _arguments, _arrays, _core, _memory, _options
 from tripletmine._arguments import MineArguments
 from tripletmine._options import Metric, Per
 from tripletmine._results import Float64s, Int64s, MiningReport
@@ -246,7 +246,8 @@ def gathered(
     else:
         starts = _WHOLE
         if per == "class":
-            names, places = np.unique(np.asarray(labels)[arguments.rows], return_inverse=True)
+            labels = _arrays.label_array("labels", labels, len(arguments.embeddings))
+            names, places = np.unique(labels[arguments.rows], return_inverse=True)
             keys, order = names.tolist(), np.argsort(places, kind="stable")
             counts, loss = counts[order], loss[order]
             starts = np.searchsorted(places[order], np.arange(len(names)))

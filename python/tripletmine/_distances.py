@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -127,7 +128,7 @@ def pairwise_distances(
     rows, refs, metric_name = _arguments.pair_arguments(x, y, metric)
     result = _arguments.output(out, (len(rows), len(rows if refs is None else refs)))
     for name, array in (("x", rows), ("y", refs)):
-        if array is not None and np.may_share_memory(result, array):
+        if array is not None and _overlap(result, array):
             raise ValueError(f"out: found memory shared with {name}, expected an array of its own")
     _core.pairwise_distances(
         x=rows,
@@ -138,3 +139,11 @@ def pairwise_distances(
         progress=_options.progress(progress),
     )
     return result
+
+
+def _overlap(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> bool:
+    """Whether two arrays share an element, or it would take long to say."""
+    try:
+        return np.may_share_memory(a, b) and np.shares_memory(a, b, max_work=10**6)  # type: ignore[arg-type]
+    except RuntimeError:  # too hard
+        return True

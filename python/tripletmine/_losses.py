@@ -355,6 +355,11 @@ def batch_all_loss(
     )
     mean = counted.mean_loss[0] if counted.triplets else 0.0
     loss = float(mean if reduction == "mean" else mean * counted.triplets)
+    if not np.isfinite(loss):
+        raise ValueError(
+            f"embeddings: found a loss beyond float64 with margin {margin}, expected smaller "
+            "values (divide all rows by one number) and a smaller margin"
+        )
     if not wanted:
         return loss
     rows = arguments.embeddings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -149,16 +150,15 @@ def mine(
         n_threads=n_threads,
         progress=progress,
     )
-    limit = arguments.max_triplets
     held = _bytes_held(arguments)
     if held <= _memory.SMALL:
-        limit = _UNLIMITED if limit is None else limit
+        limit = _UNLIMITED if arguments.max_triplets is None else arguments.max_triplets
         count, triplets = _call_core(arguments, limit)
         return _checked(count, limit, triplets)
     # A result that cannot fit is refused, before the work where the labels say how large it is.
     free = _memory.available()
-    if limit is None:
-        limit = free // 4 // TRIPLET_BYTES
+    fitting = free // TRIPLET_BYTES
+    limit = fitting // 4 if max_triplets is None else min(arguments.max_triplets or 0, fitting)
     if _is_unfiltered(arguments):
         _checked(most_triplets(arguments), limit, None)
     if _expands(arguments):  # taken in blocks by the core
@@ -191,7 +191,19 @@ def _in_blocks(arguments: MineArguments, limit: int, size: int) -> Triplets:
         found, part = _call_core(block, max(-1, limit - count))
         count += found
         parts = [*parts, part] if part is not None else []
-    return _checked(count, limit, concatenated(parts) if parts else None)
+    whole = _checked(count, limit, concatenated(parts) if parts else None)
+    return whole if arguments.ref_emb is None else _with_all_zero_rows(whole, parts, arguments)
+
+
+def _with_all_zero_rows(
+    whole: Triplets, parts: list[Triplets], arguments: MineArguments
+) -> Triplets:
+    """Correct the report of parts, each of which counts its own anchors and all of ``ref_emb``."""
+    _, none = _call_core(arguments._replace(anchors=np.zeros(0, dtype=np.int64)), 0)
+    assert none is not None
+    of_references = none.report.zero_rows
+    zero_rows = of_references + sum(part.report.zero_rows - of_references for part in parts)
+    return dataclasses.replace(whole, report=dataclasses.replace(whole.report, zero_rows=zero_rows))
 
 
 def _is_unfiltered(arguments: MineArguments) -> bool:
@@ -269,6 +281,6 @@ def _checked(count: int, limit: int, triplets: Triplets | None) -> Triplets:
         raise ValueError(
             f"max_triplets: found {count} triplets ({count * TRIPLET_BYTES} bytes), expected at "
             f"most {limit}; mine_blocks yields them a block at a time, sample draws some of them, "
-            "and max_triplets allows more"
+            "and max_triplets allows as many as fit in the free memory"
         )
     return triplets  # type: ignore[return-value]

@@ -71,7 +71,7 @@ def integer(name: str, value: Any, low: int, high: int = LARGEST_COUNT) -> int:
 
 def real(name: str, value: Any) -> float:
     """Return ``value`` as a float that is not NaN."""
-    if isinstance(value, (bool, str, bytes)):
+    if isinstance(value, (bool, np.bool_, str, bytes)):
         raise TypeError(f"{name}: found {value!r} ({type(value).__name__}), expected a number")
     try:
         number = float(value)
@@ -145,7 +145,7 @@ def distance_range(name: str, value: Any) -> tuple[float, float]:
     """Return an allowed range ``(low, high)`` of distances; None allows all."""
     if value is None:
         return (-math.inf, math.inf)
-    is_sequence = isinstance(value, (tuple, list)) or hasattr(value, "__array__")
+    is_sequence = isinstance(value, (tuple, list)) or getattr(value, "ndim", 0) == 1
     if not is_sequence or len(value) != 2:
         raise TypeError(f"{name}: found {value!r}, expected a pair (low, high) or None")
     low, high = real(f"{name}[0]", value[0]), real(f"{name}[1]", value[1])

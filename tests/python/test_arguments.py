@@ -46,6 +46,10 @@ WRONG = {
     "label mix of ints": ([X, np.array([0, "a", 1, 2, 3, 4], object)], {}, TypeError, r"labels: found 'a' \(str\) at entry 1 after 0"),
     "label object nan": ([X, np.array([0, 1, NAN, 0, 1, 2], object)], {}, ValueError, r"labels: found nan \(float\) at entry 2"),
     "label tuple": ([X, np.array([(1,), *"bcdef"], object)], {}, TypeError, r"labels: found \(1,\) \(tuple\) at entry 0"),
+    "label list beyond": ([X, [2**63, 1, 1, 1, 1, 1]], {}, ValueError, r"labels: found 9223372036854775808, expected integers below"),
+    "label list floats": ([X, [1.5, 1, 1, 1, 1, 1]], {}, TypeError, r"labels: found 1.5 \(float\) at entry 0"),
+    "margin bool": ([X, Y], {"margin": np.True_}, TypeError, r"margin: found np.True_|margin: found True"),
+    "range of one": ([X, Y], {"allowed_neg_range": np.array(1.0)}, TypeError, r"allowed_neg_range: found array\(1.\), expected a pair"),
     "label wide": ([X, [2**70] * 6], {}, ValueError, r"labels: found 1180591620717411303424, expected integers below"),
     "label bytes": ([X, [b"\xff", *[b"a"] * 5]], {}, ValueError, r"labels: found bytes that are not UTF-8"),
     "label masked": ([X, np.ma.array(Y, mask=Y == 1)], {}, ValueError, r"labels: found a masked array"),
@@ -252,12 +256,16 @@ def test_out_may_not_be_the_input():
         tripletmine.pairwise_distances(x, out=x)
     with pytest.raises(ValueError, match="out: found memory shared with y"):
         tripletmine.pairwise_distances(np.ones((6, 6)), x, out=x)
+    both = np.zeros((6, 12), np.float32)  # columns in turns share nothing
+    assert (tripletmine.pairwise_distances(both[:, ::2], out=both[:, 1::2]) == 1.0).all()
 
 
 def test_distances_that_cannot_be_told():
     with pytest.raises(ValueError, match=r"embeddings: row 1 has a squared norm beyond 2\*\*1020"):
         tripletmine.mine(np.array([[0.0], [1e160]]), [0, 1])
-    with pytest.raises(ValueError, match=r"rows 0 and 1 is beyond float32"):
+    with pytest.raises(
+        ValueError, match=r"^x: the distance of rows 0 and 1 is beyond float32: found \S+e\+\d+,"
+    ):
         tripletmine.pairwise_distances(np.array([[0.0], [1e30]]), metric="sqeuclidean")
 
 
@@ -271,6 +279,12 @@ def test_results_that_cannot_fit_are_refused_with_the_bytes_needed(monkeypatch):
             x[:1_000_000], np.arange(1_000_000) % 2, pos_strategy="easy", neg_strategy="hard",
             num_negatives=5_000_000,
         )  # fmt: skip
+    for limit in (None, 10**14):  # nobody's limit makes it fit
+        with pytest.raises(ValueError, match=r"found 15992000000 triplets .* at most \d{6,8};"):
+            tripletmine.mine(
+                x[:4000], np.arange(4000) % 2, pos_strategy="all", neg_strategy="all",
+                max_triplets=limit,
+            )  # fmt: skip
     with pytest.raises(ValueError, match=r"n: found 100000000000, .* need 4100000000000 bytes"):
         tripletmine.sample(X, Y, 10**11)
     for mine in (tripletmine.mine, tripletmine.mine_blocks):

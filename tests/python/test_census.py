@@ -220,6 +220,13 @@ def test_splits_add_up_and_are_named():
     assert only_dogs.easy == [counts[2] for counts in by_class.easy]
 
 
+def test_names_are_those_that_were_mined():
+    """NumPy's strings would have no zero at the end."""
+    x = np.random.default_rng(0).normal(size=(12, 4))
+    by_class = tripletmine.census(x, ["a", "a\0"] * 6, margins=[0.1], per="class")
+    assert (by_class.keys, by_class.triplets) == (["a", "a\0"], [180, 180])
+
+
 def test_nothing_to_count():
     for labels in (np.zeros(5, int), np.arange(5)):
         census = tripletmine.census(np.eye(5), labels, margins=[0.1])

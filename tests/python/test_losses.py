@@ -256,10 +256,26 @@ def test_what_is_too_large_is_refused():
     with pytest.raises(ValueError, match="embeddings: found a loss beyond float64"):
         tripletmine.contrastive_loss(x, [[0, 1]], [True], metric="sqeuclidean")
     large = np.array([[0.0], [3e38], [0.0]], np.float32)
-    with pytest.raises(ValueError, match=r"the gradient of row 0 is beyond float32: found -6\d+"):
+    with pytest.raises(
+        ValueError,
+        match=r"^embeddings: the gradient of row 0 is beyond float32: found -6\.\d+e\+\d+",
+    ):
         tripletmine.triplet_loss(large, [[0, 1, 2]], grad=True)
+    many = 1e153 * np.random.default_rng(0).normal(size=(12, 4))
+    for options in ({}, {"margin": 1e308}, {"grad": True, "reduction": "sum"}):
+        with pytest.raises(ValueError, match="embeddings: found a loss beyond float64"):
+            tripletmine.batch_all_loss(many, np.arange(12) % 3, **options)
     with pytest.raises(ValueError, match="embeddings: row 1 holds NaN"):
         tripletmine.triplet_loss(np.array([[0.0], [np.nan]]), [[0, 0, 0]])
+
+
+def test_columns_of_both_kinds_of_integers():
+    x = np.arange(6.0).reshape(3, 2)
+    columns = (np.array([0]), np.array([1], np.uint64), np.array([2]))
+    assert tripletmine.triplet_loss(x, columns) == tripletmine.triplet_loss(x, [[0, 1, 2]])
+    beyond = (np.array([0]), np.array([2**63], np.uint64), np.array([2]))
+    with pytest.raises(ValueError, match="triplets: found 9223372036854775808"):
+        tripletmine.triplet_loss(x, beyond)
 
 
 @pytest.mark.peers

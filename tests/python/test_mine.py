@@ -322,6 +322,22 @@ class TestTooManyTriplets:
         with pytest.raises(ValueError, match=f"found {truth} triplets"):
             tripletmine.mine(self.x, self.labels, **options)
 
+    def test_blocks_count_all_zero_rows(self, monkeypatch):
+        x, references = self.x.copy(), self.x + 0.5
+        x[[0, 30, 59]] = references[[7, 8]] = 0.0
+        arguments = (x, self.labels, references, self.labels)
+        options = {"neg_strategy": "hard", "num_negatives": 5, "max_triplets": 10**6}
+        assert tripletmine.mine(*arguments, **options).report.zero_rows == 5
+        monkeypatch.setattr(_memory, "SMALL", 0)
+        monkeypatch.setattr(_memory, "available", lambda: 20_000)
+        blocks = []
+        call = tripletmine._mine._call_core
+        monkeypatch.setattr(
+            tripletmine._mine, "_call_core", lambda *given: blocks.append(given) or call(*given)
+        )
+        assert tripletmine.mine(*arguments, **options).report.zero_rows == 5
+        assert len(blocks) > 3
+
     @pytest.mark.parametrize("ref", [False, True])
     def test_the_count_from_the_labels_is_the_count(self, ref):
         rng = np.random.default_rng(7)
