@@ -60,7 +60,12 @@ void batch_all_gradient(const Population& embeddings, Metric metric, double marg
         const auto dim = static_cast<std::size_t>(rows.dim());
         std::vector<double> sums(static_cast<std::size_t>(rows.size()) * dim);
         const double of_anchor = pair_bytes * static_cast<double>(rows.size()) / block_bytes;
+        const auto expect = [&](double anchors) {
+            team.expect(anchors * static_cast<double>(rows.size()));
+        };
+        expect(static_cast<double>(rows.size()));
         for (const auto& block : join.blocks([&](std::int64_t) { return of_anchor; })) {
+            expect(-static_cast<double>(block.size()));  // its negatives are expected once more
             Join anchors = join.narrowed(block);
             const Choice positives = anchors.list_positives({});
             const Choice negatives = anchors.list_negatives({});

@@ -351,7 +351,7 @@ def batch_all_loss(
         margins=[margin],
         metric=metric,
         n_threads=n_threads,
-        progress=progress,
+        progress=_part(progress, 0, 1 + wanted, len(arguments.embeddings)),
     )
     mean = counted.mean_loss[0] if counted.triplets else 0.0
     loss = float(mean if reduction == "mean" else mean * counted.triplets)
@@ -372,10 +372,20 @@ def batch_all_loss(
         weight=1.0 / max(1, counted.triplets) if reduction == "mean" else 1.0,
         gradient=gradient,
         n_threads=arguments.n_threads,
-        progress=arguments.progress,
+        progress=_part(progress, 1, 2, len(rows)),
         packing_budget=_memory.packing_budget(len(rows), rows.shape[1]),
     )
     return loss, gradient
+
+
+def _part(
+    progress: Callable[[int, int], object] | None, number: int, parts: int, rows: int
+) -> Callable[[int, int], object] | None:
+    """Return what tells of a pass over all pairs as one of several."""
+    pairs = rows * (rows - 1)
+    if progress is None:
+        return None
+    return lambda done, total: progress(number * pairs + pairs * done // total, parts * pairs)
 
 
 def weighted_triplet_gradient(

@@ -86,15 +86,16 @@ def mine(
         Only these rows act as anchors (in ascending order). The results of a partition, one after
         the other, are the result of the whole.
     max_triplets : int, optional
-        Raise rather than return more; by default what fits in a quarter of the free memory.
+        Raise rather than return more; by default what fits in a quarter of the free memory, and
+        never more than fits in all of it.
     seed : int
         For the random strategies: what is drawn depends on it, the anchor and the labels alone.
     n_threads : int, optional
         By default one for a small call, else what OpenMP would use now (``OMP_NUM_THREADS``,
         threadpoolctl).
     progress : callable, optional
-        Called about 20 times a second as ``progress(done, total)``, in pairs of rows. What it
-        raises stops the call.
+        Called about 20 times a second as ``progress(done, total)``, in pairs of rows. Other calls
+        than ``mine`` may find more to do, and their total grows. What it raises stops the call.
 
     Returns
     -------

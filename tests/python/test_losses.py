@@ -269,6 +269,18 @@ def test_what_is_too_large_is_refused():
         tripletmine.triplet_loss(np.array([[0.0], [np.nan]]), [[0, 0, 0]])
 
 
+@pytest.mark.parametrize("grad", [False, True])
+def test_progress_of_all_triplets_is_that_of_both_passes(grad):
+    x = np.random.default_rng(0).normal(size=(3000, 200)).astype(np.float32)
+    seen = []
+    options = {"grad": grad, "n_threads": 1, "progress": lambda *pairs: seen.append(pairs)}
+    tripletmine.batch_all_loss(x, np.arange(3000) % 100, **options)
+    assert {total for _, total in seen} <= {(1 + grad) * 3000 * 2999}
+    assert seen == sorted(seen)
+    assert all(0 <= done <= total for done, total in seen)
+    assert seen or not grad
+
+
 def test_columns_of_both_kinds_of_integers():
     x = np.arange(6.0).reshape(3, 2)
     columns = (np.array([0]), np.array([1], np.uint64), np.array([2]))

@@ -14,6 +14,7 @@ from tripletmine import _arguments, _options
 Float64s = npt.NDArray[np.float64]
 
 _LANES = 8
+_LARGEST_NORM2 = 2.0**1020
 
 
 def sum8(terms: Float64s) -> Float64s:
@@ -76,16 +77,25 @@ def distances_to(row: Float64s, rows: Float64s, metric: str) -> Float64s:
 def widened(
     name: str, matrix: npt.NDArray[Any] | None, chosen: npt.NDArray[np.int64] | None = None
 ) -> Float64s:
-    """Return the exact values of all rows, or of those chosen, as float64, all finite."""
+    """Return the exact values of all rows, or of those chosen, as float64.
+
+    All are finite, and so are the distances of any two of them.
+    """
     assert matrix is not None
     numbers = np.arange(len(matrix)) if chosen is None else chosen
     rows = matrix[numbers]
     if rows.dtype == np.uint16:  # the bits of bfloat16
         rows = (rows.astype(np.uint32) << 16).view(np.float32)
     wide = rows.astype(np.float64)
-    bad = np.flatnonzero(~np.isfinite(wide).all(axis=1))
+    with np.errstate(over="ignore", invalid="ignore"):
+        bad = np.flatnonzero(~(sum8(wide * wide) <= _LARGEST_NORM2))
     if bad.size:
         row = wide[bad[0]]
+        if np.isfinite(row).all():
+            raise ValueError(
+                f"{name}: row {numbers[bad[0]]} has a squared norm beyond 2**1020, whose distances "
+                "would overflow float64; expected smaller values (divide all rows by one number)"
+            )
         column = int(np.flatnonzero(~np.isfinite(row))[0])
         value = "NaN" if math.isnan(row[column]) else str(row[column])
         raise ValueError(
