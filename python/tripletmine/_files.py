@@ -133,8 +133,11 @@ def _target(path: str | os.PathLike[str]) -> Path:
     """Return the file that writing `path` would make or replace, or raise OSError."""
     try:
         target = Path(path).resolve()
-    except RuntimeError as error:  # before Python 3.13
-        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path)) from error
+        endless = target.is_symlink()
+    except RuntimeError:  # before Python 3.13
+        endless = True
+    if endless:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
     if not target.parent.is_dir():
         raise FileNotFoundError(f"{path}: cannot be written, {target.parent} is not a directory")
     if target.is_dir():

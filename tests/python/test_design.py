@@ -12,7 +12,8 @@ KERNEL_FREE = {"kernels/dispatch.cpp", "kernels/dispatch.hpp"}
 
 
 def name(path: Path) -> str:
-    return path.relative_to(CPP / "src").as_posix() if "src" in path.parts else path.name
+    within = CPP / "src"
+    return path.relative_to(within).as_posix() if path.is_relative_to(within) else path.name
 
 
 def includes(path: Path) -> list[str]:
