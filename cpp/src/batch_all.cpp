@@ -65,9 +65,9 @@ void batch_all_gradient(const Population& embeddings, Metric metric, double marg
         };
         expect(static_cast<double>(rows.size()));
         for (const auto& block : join.blocks([&](std::int64_t) { return of_anchor; })) {
-            expect(-static_cast<double>(block.size()));  // its negatives are expected once more
             Join anchors = join.narrowed(block);
             const Choice positives = anchors.list_positives({});
+            expect(-static_cast<double>(block.size()));  // they are expected once more
             const Choice negatives = anchors.list_negatives({});
             std::vector<std::vector<Term>> found(block.size());
             team.for_each(anchors.rows().size(), [&](std::int64_t p, int worker) {

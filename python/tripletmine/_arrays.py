@@ -70,10 +70,10 @@ def codes(
 
     Integers stay as they are; strings are numbered, both arrays by one numbering.
     """
-    array = label_array(name, value, length)
+    array = _without_bools(label_array(name, value, length))
     if ref_value is None:
         return (_numbered([array])[0] if array.dtype.kind in "OU" else array), None
-    ref_array = label_array(f"ref_{name}", ref_value, ref_length)
+    ref_array = _without_bools(label_array(f"ref_{name}", ref_value, ref_length))
     if (array.dtype.kind == "i") != (ref_array.dtype.kind == "i"):
         raise TypeError(
             f"ref_{name}: found {_described(ref_array)}, expected {_described(array)} as in {name}"
@@ -194,7 +194,7 @@ def _indices(name: str, value: Any) -> Int64s:
         raise TypeError(
             f"{name}: found an array of {array.dtype} and shape {array.shape}, expected integers"
         )
-    if array.size and array.max() > np.iinfo(np.int64).max:
+    if array.size and int(array.max()) >= 2**63:
         raise ValueError(f"{name}: found {array.max()}, expected numbers of rows")
     return np.ascontiguousarray(array, dtype=np.int64)
 
@@ -301,7 +301,7 @@ def _bfloat16_bits(name: str, value: Any) -> Array | None:
 
 
 def label_array(name: str, value: Any, length: int) -> Array:
-    """Return labels or groups as int64, or as strings."""
+    """Return labels or groups as int64, bools or strings."""
     array = _as_array(name, value)
     if array.ndim == 0:
         raise TypeError(f"{name}: found {_alone(value)}, expected integers or strings, one a row")
@@ -312,10 +312,12 @@ def label_array(name: str, value: Any, length: int) -> Array:
             f"{name}: found {array.shape[0]} entries, expected {length}, one for each row"
         )
     kind = array.dtype.kind
-    if kind == "b" or (kind in "iu" and array.dtype != np.uint64):
+    if kind == "b":
+        return array
+    if kind in "iu" and array.dtype != np.uint64:
         return np.ascontiguousarray(array, dtype=np.int64)
     if kind == "u":
-        if array.size and array.max() > np.iinfo(np.int64).max:
+        if array.size and int(array.max()) >= 2**63:
             raise ValueError(f"{name}: found {array.max()}, expected integers below 2**63")
         return np.ascontiguousarray(array, dtype=np.int64)
     if kind == "f" and np.isnan(array).any():
@@ -333,6 +335,10 @@ def label_array(name: str, value: Any, length: int) -> Array:
     if kind == "U":
         return array
     raise TypeError(f"{name}: found an array of {array.dtype}, expected integers or strings")
+
+
+def _without_bools(array: Array) -> Array:
+    return array.astype(np.int64) if array.dtype.kind == "b" else array
 
 
 def _decoded(name: str, array: Array) -> Array:

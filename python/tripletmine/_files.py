@@ -14,7 +14,7 @@ import secrets
 import stat
 import tokenize
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -117,9 +117,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     temporary = target.with_name(f".tripletmine-{secrets.token_hex(8)}{target.suffix}")
     try:
         temporary.touch(exist_ok=False)
-        if target.exists():
-            temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+        _take_permissions(temporary, target, and_also=stat.S_IWUSR | stat.S_IRUSR)
         yield temporary
+        _take_permissions(temporary, target)
         temporary.replace(target)
     except OSError as error:
         if error.errno is None or error.filename not in (None, str(temporary), temporary):
@@ -127,6 +127,15 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _take_permissions(temporary: Path, target: Path, and_also: int = 0) -> None:
+    """Give a file the group and the permissions of the one that it will replace, if any."""
+    if target.exists():
+        known = target.stat()
+        with suppress(PermissionError):  # not a member of that group
+            os.chown(temporary, -1, known.st_gid)
+        temporary.chmod(stat.S_IMODE(known.st_mode) | and_also)
 
 
 def _target(path: str | os.PathLike[str]) -> Path:

@@ -87,7 +87,7 @@ def mine(
         the other, are the result of the whole.
     max_triplets : int, optional
         Raise rather than return more; by default what fits in a quarter of the free memory, and
-        never more than fits in all of it.
+        never more than fits in all memory.
     seed : int
         For the random strategies: what is drawn depends on it, the anchor and the labels alone.
     n_threads : int, optional
@@ -158,8 +158,9 @@ def mine(
         return _checked(count, limit, triplets)
     # A result that cannot fit is refused, before the work where the labels say how large it is.
     free = _memory.available()
-    fitting = free // TRIPLET_BYTES
-    limit = fitting // 4 if max_triplets is None else min(arguments.max_triplets or 0, fitting)
+    asked = arguments.max_triplets
+    limit = free // 4 // TRIPLET_BYTES if asked is None else asked
+    limit = min(limit, _memory.installed() // TRIPLET_BYTES)
     if _is_unfiltered(arguments):
         _checked(most_triplets(arguments), limit, None)
     if _expands(arguments):  # taken in blocks by the core
@@ -187,8 +188,12 @@ def _in_blocks(arguments: MineArguments, limit: int, size: int) -> Triplets:
     count = 0
     parts: list[Triplets] = []
     rows = arguments.rows
+    candidates = arguments.n_candidates - (arguments.ref_emb is None)
     for start in range(0, len(rows), size):  # beyond the limit they are only counted
-        block = arguments._replace(anchors=rows[start : start + size])
+        block = arguments._replace(
+            anchors=rows[start : start + size],
+            progress=_progress_from(start * candidates, len(rows) * candidates, arguments.progress),
+        )
         found, part = _call_core(block, max(-1, limit - count))
         count += found
         parts = [*parts, part] if part is not None else []
@@ -196,11 +201,19 @@ def _in_blocks(arguments: MineArguments, limit: int, size: int) -> Triplets:
     return whole if arguments.ref_emb is None else _with_all_zero_rows(whole, parts, arguments)
 
 
+def _progress_from(
+    before: int, pairs: int, progress: Callable[[int, int], object] | None
+) -> Callable[[int, int], object] | None:
+    """Return what tells of a block as a part of the whole."""
+    return None if progress is None else lambda done, _: progress(before + done, pairs)
+
+
 def _with_all_zero_rows(
     whole: Triplets, parts: list[Triplets], arguments: MineArguments
 ) -> Triplets:
     """Correct the report of parts, each of which counts its own anchors and all of ``ref_emb``."""
-    _, none = _call_core(arguments._replace(anchors=np.zeros(0, dtype=np.int64)), 0)
+    nobody = arguments._replace(anchors=np.zeros(0, dtype=np.int64), progress=None)
+    _, none = _call_core(nobody, 0)
     assert none is not None
     of_references = none.report.zero_rows
     zero_rows = of_references + sum(part.report.zero_rows - of_references for part in parts)
@@ -282,6 +295,6 @@ def _checked(count: int, limit: int, triplets: Triplets | None) -> Triplets:
         raise ValueError(
             f"max_triplets: found {count} triplets ({count * TRIPLET_BYTES} bytes), expected at "
             f"most {limit}; mine_blocks yields them a block at a time, sample draws some of them, "
-            "and max_triplets allows as many as fit in the free memory"
+            "and max_triplets allows as many as memory holds"
         )
     return triplets  # type: ignore[return-value]

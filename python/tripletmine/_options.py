@@ -145,7 +145,8 @@ def distance_range(name: str, value: Any) -> tuple[float, float]:
     """Return an allowed range ``(low, high)`` of distances; None allows all."""
     if value is None:
         return (-math.inf, math.inf)
-    is_sequence = isinstance(value, (tuple, list)) or getattr(value, "ndim", 0) == 1
+    is_array = hasattr(value, "__array__") and getattr(value, "ndim", 1) == 1
+    is_sequence = isinstance(value, (tuple, list)) or is_array
     if not is_sequence or len(value) != 2:
         raise TypeError(f"{name}: found {value!r}, expected a pair (low, high) or None")
     low, high = real(f"{name}[0]", value[0]), real(f"{name}[1]", value[1])

@@ -163,8 +163,12 @@ class Triplets:
     def save(self, path: str | PathLike[str]) -> None:
         """Write the arrays and the report to an ``.npz`` file, whole or not at all."""
         report = np.array(json.dumps(self.report.as_dict()))
+        columns: dict[str, Any] = {
+            name: np.asarray(values, dtype=_COLUMNS[name][0])
+            for name, values in self._columns().items()
+        }
         with replacing(Path(path)) as temporary, temporary.open("wb") as file:
-            np.savez(file, report=report, **self._columns())
+            np.savez(file, report=report, **columns)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Triplets:

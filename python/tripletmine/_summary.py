@@ -47,8 +47,8 @@ def _print_rich(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
     console = Console()
     # Whole numbers, if need be over the edge: rich would cut them to fit.
     needed = console.measure(table, options=console.options.update(max_width=sys.maxsize)).maximum
-    console.width = max(console.width, needed)
-    console.print(table)
+    # (The height is for a dumb terminal, whose width rich would know better otherwise.)
+    Console(width=max(console.width, needed), height=console.height).print(table)
 
 
 def plain_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

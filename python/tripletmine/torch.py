@@ -163,9 +163,9 @@ class _TripletLoss(torch.autograd.Function):
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None, None]:
         (embeddings,) = ctx.saved_tensors
         count = len(ctx.triplets)
-        weights = np.broadcast_to(_on_cpu(grad_output.double()).numpy(), count)
-        if not np.isfinite(weights).all():  # as GradScaler makes it, to find a smaller factor
+        if not grad_output.isfinite().all():  # as GradScaler makes it, to find a smaller factor
             return torch.full_like(embeddings, torch.nan), None, None
+        weights = np.broadcast_to(_on_cpu(grad_output.double()).numpy(), count)
         if ctx.reduction == "mean":
             weights = weights / max(1, count)
         gradient = _losses.weighted_triplet_gradient(
@@ -255,7 +255,14 @@ class TripletDataset(Dataset[tuple[Any, Any, Any]]):
 def _are_columns(triplets: Any) -> TypeGuard[Sequence[Any]]:
     """Whether these are three index tensors, which a DataLoader hands over as a list."""
     if isinstance(triplets, list):
-        return len(triplets) == 3 and all(isinstance(column, Tensor) for column in triplets)
+        if len(triplets) != 3 or not all(isinstance(column, Tensor) for column in triplets):
+            return False
+        if all(column.shape == (3,) for column in triplets):  # three triplets, or of three
+            raise ValueError(
+                "triplets: found a list of three tensors of three, expected a tuple of columns or "
+                "one tensor of rows"
+            )
+        return True
     return isinstance(triplets, tuple)
 
 

@@ -281,7 +281,7 @@ def test_results_that_cannot_fit_are_refused_with_the_bytes_needed(monkeypatch):
             num_negatives=5_000_000,
         )  # fmt: skip
     for limit in (None, 10**14):  # nobody's limit makes it fit
-        with pytest.raises(ValueError, match=r"found 15992000000 triplets .* at most \d{6,8};"):
+        with pytest.raises(ValueError, match=r"found 15992000000 triplets .* at most \d+;"):
             tripletmine.mine(
                 x[:4000], np.arange(4000) % 2, pos_strategy="all", neg_strategy="all",
                 max_triplets=limit,

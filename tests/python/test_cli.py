@@ -176,11 +176,13 @@ def test_a_terminal_sees_progress_and_a_drawn_table(data):
     assert "triplets written to out.npz" in text
 
 
-def test_numbers_are_whole_where_a_terminal_is_narrow(monkeypatch, capsys):
+@pytest.mark.parametrize("terminal", ["xterm", "dumb"])
+def test_numbers_are_whole_where_a_terminal_is_narrow(monkeypatch, capsys, terminal):
     monkeypatch.setenv("COLUMNS", "30")
+    monkeypatch.setenv("TERM", terminal)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    row = ["0.1", "19,854,016,123", "11,439,375,456"]
-    _summary.print_table("triplets", ["margin", "hard", "easy"], [row])
+    row = ["0.1", *(f"{number},854,016,123" for number in range(10, 18))]
+    _summary.print_table("triplets", ["margin", *"abcdefgh"], [row])
     shown = capsys.readouterr().out
     assert "│" in shown
     assert all(text in shown for text in row)
@@ -190,7 +192,7 @@ def test_numbers_are_whole_where_a_terminal_is_narrow(monkeypatch, capsys):
 
 
 def test_options_take_negative_numbers(data, monkeypatch):
-    infinite = ["--metric", "dot", "--allowed-neg-range", "-inf", "-0.5"]
+    infinite = ["--metric", "dot", "--allowed-neg-range", "-Infinity", "-0.5"]
     assert called(monkeypatch, *infinite)["allowed_neg_range"] == [-np.inf, -0.5]
     small = ["--metric", "dot", "--allowed-pos-range", "-1e3", "-.5"]
     assert called(monkeypatch, *small)["allowed_pos_range"] == [-1000.0, -0.5]

@@ -346,6 +346,9 @@ def test_a_file_that_is_replaced_keeps_its_permissions(tmp_path, mode):
         assert stat.S_IMODE(temporary.stat().st_mode) == mode  # before anything is in it
         temporary.write_text("new")
     assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == ("new", mode)
+    with replacing(path) as temporary:
+        path.chmod(0o640)  # meanwhile
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
 def test_an_error_of_the_system_names_the_file(tmp_path):

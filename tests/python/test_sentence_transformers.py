@@ -31,9 +31,8 @@ def original():
 @functools.cache
 def vector(text):
     """A direction for each text: near that of others with the same first word."""
-    words = [
-        int.from_bytes(hashlib.sha256(w.encode()).digest()[:8]) for w in (text.split()[0], text)
-    ]
+    digests = (hashlib.sha256(word.encode()).digest() for word in (text.split()[0], text))
+    words = [int.from_bytes(digest[:8], "big") for digest in digests]
     topic, own = (np.random.default_rng(word).normal(size=DIM) for word in words)
     return topic + 0.7 * own
 

@@ -148,10 +148,12 @@ def test_the_gradient_is_that_of_the_options_of_the_call(change):
 
 
 def test_three_index_tensors_may_be_a_list():
-    """A ``DataLoader`` makes lists of tuples; three of three triplets are no rows either."""
-    columns = [torch.tensor([0, 1, 2]), torch.tensor([3, 4, 5]), torch.tensor([6, 7, 8])]
+    """A ``DataLoader`` makes lists of tuples. Three of three might as well be rows."""
+    columns = [torch.tensor([0, 1]), torch.tensor([3, 4]), torch.tensor([6, 7])]
     loss = TripletLoss(reduction="none")
     torch.testing.assert_close(loss(X, columns), loss(X, tuple(columns)), rtol=0.0, atol=0.0)
+    with pytest.raises(ValueError, match="triplets: found a list of three tensors of three"):
+        loss(X, [torch.tensor([0, 1, 2])] * 3)
 
 
 @pytest.mark.parametrize("factor", [float("inf"), float("nan")])

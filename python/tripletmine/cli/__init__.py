@@ -50,11 +50,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 @contextmanager
 def _ending_in_order() -> Iterator[None]:
     """Let what ends the process leave no temporary file: it is an exception, as Ctrl-C is one."""
+    ours: list[signal.Signals] = []
 
     def end(number: int, _: Any) -> None:
+        for other in ours:  # they come in pairs, and what is done now is to be done in peace
+            signal.signal(other, signal.SIG_IGN)
         raise SystemExit(128 + number)
 
-    ours = []
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_DFL:  # neither ignored nor the caller's
             try:
@@ -75,7 +77,7 @@ class _Parser(argparse.ArgumentParser):
     def __init__(self, **keywords: Any) -> None:
         # Abbreviations are off: an option that a later version adds must not change what one means.
         super().__init__(**{"allow_abbrev": False, **keywords})
-        self._negative_number_matcher = re.compile(r"-(\.?\d|inf|:)")
+        self._negative_number_matcher = re.compile(r"-(\.?\d|inf|:)", re.IGNORECASE)
 
 
 def _parser() -> argparse.ArgumentParser:
