@@ -21,7 +21,7 @@ from tripletmine import _core, _memory, _options
 from tripletmine._arguments import NegativesArguments, negatives_arguments
 from tripletmine._files import import_pyarrow, replacing
 from tripletmine._options import Metric, PositiveScore, RankAmong, Sampling
-from tripletmine._results import METADATA_KEY, read_saved
+from tripletmine._results import METADATA_KEY, read_saved, write_saved
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -254,10 +254,7 @@ class Negatives:
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the arrays and the report to an ``.npz`` file, whole or not at all."""
-        report = np.array(json.dumps(self.report.as_dict()))
-        arrays: dict[str, Any] = {name: getattr(self, name) for name in _ARRAYS}
-        with replacing(Path(path)) as temporary, temporary.open("wb") as file:
-            np.savez(file, report=report, **arrays)
+        write_saved(path, _ARRAYS, self)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Negatives:

@@ -162,13 +162,7 @@ class Triplets:
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the arrays and the report to an ``.npz`` file, whole or not at all."""
-        report = np.array(json.dumps(self.report.as_dict()))
-        columns: dict[str, Any] = {
-            name: np.asarray(values, dtype=_COLUMNS[name][0])
-            for name, values in self._columns().items()
-        }
-        with replacing(Path(path)) as temporary, temporary.open("wb") as file:
-            np.savez(file, report=report, **columns)
+        write_saved(path, _COLUMNS, self)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Triplets:
@@ -202,10 +196,20 @@ _COLUMNS = {
 }
 
 
+def write_saved(path: str | PathLike[str], known: dict[str, tuple[str, int]], result: Any) -> None:
+    """Write a result's arrays, as these types, and its report to an ``.npz`` file."""
+    arrays: dict[str, Any] = {
+        name: np.asarray(getattr(result, name), dtype=dtype) for name, (dtype, _) in known.items()
+    }
+    report = np.array(json.dumps(result.report.as_dict()))
+    with replacing(Path(path)) as temporary, temporary.open("wb") as file:
+        np.savez(file, report=report, **arrays)
+
+
 def read_saved(
     path: str | PathLike[str], what: str, known: dict[str, tuple[str, int]], kind: type[Any]
 ) -> tuple[dict[str, Any], Any]:
-    """Return the arrays and the report of an ``.npz`` file that a ``save`` wrote."""
+    """Return the arrays and the report that `write_saved` wrote."""
     with Path(path).open("rb") as file:
         try:
             archive = np.load(file, allow_pickle=False)

@@ -316,6 +316,9 @@ class TestNegatives:
         loaded = tripletmine.Negatives.load(tmp_path / "n.npz")
         assert_same(loaded, negatives)
         assert loaded.report == negatives.report
+        narrow = dataclasses.replace(negatives, indices=negatives.indices.astype(np.int32))
+        narrow.save(tmp_path / "narrow.npz")
+        assert_same(tripletmine.Negatives.load(tmp_path / "narrow.npz"), negatives)
         np.savez(tmp_path / "other.npz", indices=np.arange(3))
         with pytest.raises(ValueError, match="not saved negatives"):
             tripletmine.Negatives.load(tmp_path / "other.npz")
