@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -168,6 +169,20 @@ def mine(
         return _checked(count, limit, triplets)
     blocks = -(-held // max(1, free // 4))
     return _in_blocks(arguments, limit, max(1, arguments.n_anchors // blocks))
+
+
+def check_mine_options(options: dict[str, Any]) -> None:
+    """Raise for options that ``mine`` does not take, as far as can be said without any rows."""
+    defaults = {
+        name: option.default
+        for name, option in inspect.signature(mine).parameters.items()
+        if option.kind is option.KEYWORD_ONLY
+    }
+    for name in options:
+        if name not in defaults:
+            raise TypeError(f"{name}: unknown option, expected one of {', '.join(defaults)}")
+    of_rows = dict.fromkeys(("groups", "ref_groups", "anchors"))
+    mine_arguments(np.zeros((1, 1)), [0], None, None, **{**defaults, **options, **of_rows})
 
 
 def _expands(arguments: MineArguments) -> bool:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 import tripletmine
 from tripletmine import _options
-from tripletmine._arguments import check_mine_options
+from tripletmine._mine import check_mine_options
 from tripletmine._results import Triplets
 
 __all__ = ["MineAgain", "TripletLossLayer", "TripletSequence"]

@@ -18,8 +18,8 @@ from torch.utils.data import Dataset
 
 import tripletmine
 from tripletmine import _arrays, _losses, _options
-from tripletmine._arguments import check_mine_options
 from tripletmine._losses import TripletsLike
+from tripletmine._mine import check_mine_options
 from tripletmine._options import Metric, Reduction
 from tripletmine._results import MiningReport, Triplets
 

@@ -57,6 +57,27 @@ def test_miner_refuses_unknown_options_at_once():
     assert repr(TripletMiner(neg_strategy="hard")) == "TripletMiner(neg_strategy='hard')"
 
 
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"margin": -1}, ValueError, "margin: found -1"),
+        ({"metric": "cosin"}, ValueError, "metric: found 'cosin'"),
+        ({"num_negatives": "two"}, TypeError, "num_negatives: found 'two'"),
+        ({"type_of_triplets": "semihard"}, ValueError, "type_of_triplets: found 'semihard' with"),
+    ],
+)
+def test_options_of_wrong_values_are_refused_at_once(options, error, message):
+    for refuses in (TripletMiner, lambda **options: TripletDataset([], [], **options)):
+        with pytest.raises(error, match=message):
+            refuses(**options)
+
+
+def test_options_about_rows_wait_for_them():
+    truth = tripletmine.mine(X, LABELS, anchors=[3, 5], groups=np.arange(len(X)))
+    miner = TripletMiner(anchors=[3, 5], groups=np.arange(len(X)))
+    assert [column.tolist() for column in miner(X, LABELS)] == [c.tolist() for c in truth]
+
+
 def test_a_loss_of_pytorch_metric_learning_takes_the_miner():
     losses = pytest.importorskip("pytorch_metric_learning.losses")
     live = X.clone().requires_grad_()

@@ -12,12 +12,7 @@ from tripletmine._arguments._losses import (
     same,
     zero_gradient,
 )
-from tripletmine._arguments._mine import (
-    MineArguments,
-    all_triplets,
-    check_mine_options,
-    mine_arguments,
-)
+from tripletmine._arguments._mine import MineArguments, all_triplets, mine_arguments
 from tripletmine._arguments._negatives import (
     NegativesArguments,
     negatives_arguments,
@@ -40,7 +35,6 @@ __all__ = [
     "SampleArguments",
     "all_triplets",
     "batch_all_arguments",
-    "check_mine_options",
     "loss_arguments",
     "mine_arguments",
     "negatives_arguments",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -200,11 +199,3 @@ def all_triplets(
         n_threads=n_threads,
         progress=progress,
     )
-
-
-def check_mine_options(options: dict[str, Any]) -> None:
-    """Raise for options that ``mine`` does not have: before the first call of it, not in it."""
-    known = inspect.getfullargspec(mine_arguments).kwonlyargs
-    for name in options:
-        if name not in known:
-            raise TypeError(f"{name}: unknown option, expected one of {', '.join(known)}")
