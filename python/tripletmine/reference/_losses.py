@@ -136,8 +136,9 @@ class _Sums:
         """Add weight · slope · (the derivative of the distance d of two rows) by either row."""
         if slope != 0.0:
             weighted = self.arguments.weight * slope
-            self.gradient[x] += self._derivative(weighted, x, y, d)
-            self.gradient[y] += self._derivative(weighted, y, x, d)
+            with np.errstate(over="ignore", invalid="ignore"):  # of a loss that is refused
+                self.gradient[x] += self._derivative(weighted, x, y, d)
+                self.gradient[y] += self._derivative(weighted, y, x, d)
 
     def _derivative(self, slope: float, x: int, y: int, d: float) -> Float64s:
         metric, own, other = self.arguments.metric, self.rows[x], self.rows[y]
@@ -160,9 +161,14 @@ class _Sums:
         """Return what the call returns."""
         arguments = self.arguments
         each = np.array(losses, dtype=np.float64)
+        total = float(sum8(each))
+        if not math.isfinite(total):
+            raise ValueError(
+                "embeddings: found a loss beyond float64, expected smaller values (divide all rows "
+                "by one number)"
+            )
         if arguments.reduction == "none":
             return each
-        total = float(sum8(each))
         loss = total / max(1, len(each)) if arguments.reduction == "mean" else total
         room = arguments.zero_gradient()
         return loss if room is None else (loss, self.gradient.astype(room.dtype))
