@@ -32,9 +32,9 @@ constexpr double block_bytes = 64.0 * 1024 * 1024, negative_bytes = 24.0;
 constexpr std::int64_t few = 1000;
 constexpr double uneven = 16.0;
 // The part of an anchor's losses with a margin that their errors may make up, if these are as large
-// as they usually are at most (on average they are some forty times smaller, and over all anchors
+// as they usually are at most (on average they are ten to forty times smaller, and over all anchors
 // they average out). And the part of its largest loss that the error of a single distance may be.
-constexpr double tolerance = 0x1p-11, tolerance_of_one = 0x1p-14;
+constexpr double tolerance = 0x1p-13, tolerance_of_one = 0x1p-14;
 
 class Counter {
 public:
@@ -43,6 +43,7 @@ public:
           join_(join),
           metric_(metric),
           largest_norm2_(join.cols().largest_norm2()),
+          unit_(std::abs(join.space().distances(0.0, tally_unit))),
           few_(join.cols().size() < few ||
                (metric != Metric::cosine && largest_norm2_ > uneven * join.cols().mean_norm2())),
           margins_(margins),
@@ -83,8 +84,9 @@ private:
 
     // Of the distances of some negatives, each.
     double error_of_each(double norm2, const Counts::Total& negatives) const {
-        if (metric_ != Metric::euclidean) return usual_error(norm2);
-        return error_of_root(norm2, negatives.sum / static_cast<double>(negatives.count));
+        if (metric_ != Metric::euclidean) return usual_error(norm2) + unit_;
+        const double mean = negatives.sum / static_cast<double>(negatives.count);
+        return error_of_root(norm2, mean) + unit_;
     }
 
     // Negatives of an anchor that lie within this distance are too near to be summed by their
@@ -131,7 +133,7 @@ private:
         }
         bool coarse = own.counts.within(own.reaches.back()).count > 0;
         for (std::size_t m = 0; m < margins_.size(); ++m) {
-            double alike = 0.0, variance = 0.0;
+            double doubt = 0.0;
             slot = 0;
             for (std::size_t i = 0; i < count; ++i) {
                 slot = thresholds.slot_from(slot, own.reaches[(m + 1) * count + i]);
@@ -139,13 +141,9 @@ private:
                 with_loss[m] += total.count;
                 add_loss(anchor, m, own.reaches[i], total.count, total.sum);
                 if (total.count == 0) continue;
-                const double error = error_of_each(own.norm2, total);
-                alike += error * static_cast<double>(total.count);
-                variance += error * error * static_cast<double>(total.count);
+                // All of one sign: a row has its own rounding in all its scores.
+                doubt += error_of_each(own.norm2, total) * static_cast<double>(total.count);
             }
-            // A row that is scaled by its norm, or multiplied as it is, has its rounding in all its
-            // scores; what is computed from differences is rounded anew for each.
-            const double doubt = from_differences(metric_) ? std::sqrt(variance) : alike;
             coarse = coarse || doubt > tolerance * census_.loss[anchor * margins_.size() + m];
         }
         rows_[anchor] = own.row;
@@ -214,6 +212,7 @@ private:
     Join& join_;
     Metric metric_;
     double largest_norm2_;  // of the candidates
+    double unit_;           // what distances are summed in, or their squares
     bool few_;              // of them make up the mean: errors do not average out
     std::span<const double> margins_;
     Census& census_;

@@ -177,6 +177,30 @@ def test_small_losses_are_as_good_beside_large_ones(metric):
     assert alone.mean_loss[0] == pytest.approx(truth.mean_loss[0], rel=1e-6)
 
 
+@pytest.mark.parametrize("metric", METRICS)
+def test_losses_far_smaller_than_distances_have_no_bias(metric):
+    """Some classes share a place, the origin, far nearer to each other than to all others."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 160, 1100)
+    x = 10.0 * np.eye(160, 128)[labels] + 0.01 * rng.normal(size=(1100, 128))
+    options = {"metric": metric, "margins": [0.0, 1e-4]}
+    assert_equal(tripletmine.census(x, labels, **options),
+                 reference.census(x, labels, **options))  # fmt: skip
+
+
+@pytest.mark.parametrize("metric", ["dot", "sqeuclidean", "euclidean"])
+def test_tiny_rows_beside_others_keep_their_losses(metric):
+    rng = np.random.default_rng(1)
+    x, references = rng.normal(size=(2, 1100, 16))
+    labels = rng.integers(0, 200, (2, 1100))
+    tiny = 1e-5
+    for near, far in ((tiny, 1.0), (1.0, tiny)):
+        asked = (near * x, labels[0], far * references, labels[1])
+        options = {"metric": metric, "margins": [0.0, near * far]}
+        assert_equal(tripletmine.census(*asked, **options),
+                     reference.census(*asked, **options))  # fmt: skip
+
+
 def test_counts_have_no_largest_value():
     values = np.array([[2**62, 2**62 - 1], [2**62 + 5, 3], [2**62, 2**40], [7, 1]])
     sums = _census._exact_sums(values, np.array([0, 3]))

@@ -7,10 +7,10 @@
 //           turns, in two), and the comparisons at_least / at_most, which give one bit a lane
 //   F64x8   eight doubles (in one or more registers): load, store, zero, add, sub, mul, reduce
 //   I32     a register of I32::width int32: load, store, store_bytes and store_halves (the lowest
-//           of each), fill, sequence (from a number on), truncate (of an F32), gather, add, sub,
-//           max, shift_right (by some bits, rounding down), total (of its lanes), below_zero (one
-//           bit a lane), keep (the lanes of some bits, 0 in the others), increment_below (by 1
-//           where a < b)
+//           of each), fill, sequence (from a number on), truncate and nearest (of an F32), gather,
+//           add, sub, max, shift_right (by some bits, rounding down), total (of its lanes),
+//           below_zero (one bit a lane), keep (the lanes of some bits, 0 in the others),
+//           increment_below (by 1 where a < b)
 //   Codes   as many words of four int8 or two int16: load, broadcast (of one word), sub (of int8)
 //   CodeSums, short_sums                               I32, or short sums (see Scorer); fill
 //   add_products(sums, col, row)                       a word of every column times one of a row
@@ -904,8 +904,8 @@ inline I32 fixed_point(F32 score, bool roots) {
     constexpr float units = static_cast<float>(1.0 / tally_unit);
     const F32 value =
         roots ? sqrt(max(mul(score, F32::broadcast(&minus_two)), F32::zero())) : score;
-    return I32::truncate(mul(min(max(value, F32::broadcast(&least)), F32::broadcast(&most)),
-                             F32::broadcast(&units)));
+    return I32::nearest(mul(min(max(value, F32::broadcast(&least)), F32::broadcast(&most)),
+                            F32::broadcast(&units)));
 }
 
 // In three passes, so that no load of a pass waits for additions to entries that may be the ones it

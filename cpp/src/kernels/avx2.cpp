@@ -22,6 +22,7 @@ struct I32 {
             _mm256_add_epi32(_mm256_set1_epi32(first), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))};
     }
     static I32 truncate(F32 a);
+    static I32 nearest(F32 a);
     static I32 gather(const std::int32_t* table, I32 index) {
         return {_mm256_i32gather_epi32(table, index.v, 4)};
     }
@@ -54,6 +55,7 @@ struct F32 {
     void store(float* p) const { _mm256_storeu_ps(p, v); }
 };
 inline I32 I32::truncate(F32 a) { return {_mm256_cvttps_epi32(a.v)}; }
+inline I32 I32::nearest(F32 a) { return {_mm256_cvtps_epi32(a.v)}; }
 inline F32 sqrt(F32 a) { return {_mm256_sqrt_ps(a.v)}; }
 inline F32 min(F32 a, F32 b) { return {_mm256_min_ps(a.v, b.v)}; }
 inline F32 max(F32 a, F32 b) { return {_mm256_max_ps(a.v, b.v)}; }

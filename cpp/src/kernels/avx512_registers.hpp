@@ -22,6 +22,7 @@ struct I32 {
         return {_mm512_add_epi32(_mm512_set1_epi32(first), lane_numbers)};
     }
     static I32 truncate(F32 a);
+    static I32 nearest(F32 a);
     static I32 gather(const std::int32_t* table, I32 index) {
         return {_mm512_i32gather_epi32(index.v, table, 4)};
     }
@@ -49,6 +50,7 @@ struct F32 {
     void store(float* p) const { _mm512_storeu_ps(p, v); }
 };
 inline I32 I32::truncate(F32 a) { return {_mm512_cvttps_epi32(a.v)}; }
+inline I32 I32::nearest(F32 a) { return {_mm512_cvtps_epi32(a.v)}; }
 inline F32 fma(F32 a, F32 b, F32 c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
 inline F32 add(F32 a, F32 b) { return {_mm512_add_ps(a.v, b.v)}; }
 inline F32 mul(F32 a, F32 b) { return {_mm512_mul_ps(a.v, b.v)}; }

@@ -23,6 +23,7 @@ struct I32 {
         return {vaddq_s32(vdupq_n_s32(first), lane_numbers)};
     }
     static I32 truncate(F32 a);
+    static I32 nearest(F32 a);
     static I32 gather(const std::int32_t* table, I32 index) {
         const std::int32_t lanes_of[4] = {
             table[vgetq_lane_s32(index.v, 0)], table[vgetq_lane_s32(index.v, 1)],
@@ -52,6 +53,7 @@ struct F32 {
     void store(float* p) const { vst1q_f32(p, v); }
 };
 inline I32 I32::truncate(F32 a) { return {vcvtq_s32_f32(a.v)}; }
+inline I32 I32::nearest(F32 a) { return {vcvtnq_s32_f32(a.v)}; }
 inline F32 sqrt(F32 a) { return {vsqrtq_f32(a.v)}; }
 inline F32 min(F32 a, F32 b) { return {vminq_f32(a.v, b.v)}; }
 inline F32 max(F32 a, F32 b) { return {vmaxnmq_f32(a.v, b.v)}; }

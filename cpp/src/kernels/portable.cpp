@@ -18,6 +18,7 @@ struct I32 {
     static I32 fill(std::int32_t value) { return {{value, value, value, value}}; }
     static I32 sequence(std::int32_t first) { return {{first, first + 1, first + 2, first + 3}}; }
     static I32 truncate(const F32& a);
+    static I32 nearest(const F32& a);
     static I32 gather(const std::int32_t* table, const I32& index) {
         return {{table[index.v[0]], table[index.v[1]], table[index.v[2]], table[index.v[3]]}};
     }
@@ -52,6 +53,14 @@ struct F32 {
 inline I32 I32::truncate(const F32& a) {
     I32 r;
     for (int i = 0; i < 4; ++i) r.v[i] = static_cast<std::int32_t>(a.v[i]);
+    return r;
+}
+inline I32 I32::nearest(const F32& a) {
+    I32 r;
+    for (int i = 0; i < 4; ++i) {
+        const double half = a.v[i] < 0.0f ? -0.5 : 0.5;
+        r.v[i] = static_cast<std::int32_t>(static_cast<double>(a.v[i]) + half);
+    }
     return r;
 }
 inline F32 sqrt(F32 a) {
