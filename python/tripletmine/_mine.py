@@ -185,6 +185,14 @@ def check_mine_options(options: dict[str, Any]) -> None:
     mine_arguments(np.zeros((1, 1)), [0], None, None, **{**defaults, **options, **of_rows})
 
 
+def options_of_round(options: dict[str, Any], round_number: int) -> dict[str, Any]:
+    """Return options whose random draws are others in each round; in round 0 the options' own."""
+    if round_number == 0:
+        return options
+    source = np.random.SeedSequence([options.get("seed", 0), round_number])
+    return {**options, "seed": int(source.generate_state(1, np.uint64)[0])}
+
+
 def _expands(arguments: MineArguments) -> bool:
     return "all" in (arguments.pos_strategy, arguments.neg_strategy)
 

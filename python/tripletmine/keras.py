@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 import tripletmine
-from tripletmine import _options
-from tripletmine._mine import check_mine_options
+from tripletmine import _arrays, _options
+from tripletmine._mine import check_mine_options, options_of_round
 from tripletmine._results import Triplets
 
 __all__ = ["MineAgain", "TripletLossLayer", "TripletSequence"]
@@ -26,12 +26,15 @@ class TripletLossLayer(keras.layers.Layer):
     """Add the mean of max(0, alpha + ‖a − p‖² − ‖a − n‖²) to the model's losses.
 
     Fed with ``[anchor, positive, negative]``, three tensors of shape (batch, d); returns the loss
-    of each triplet, shape (batch,). The model is compiled without a loss of its own.
+    of each triplet, shape (batch,). The model is compiled without a loss of its own. Half precision
+    is widened to float32 first.
 
     Parameters
     ----------
     alpha : float
         The margin, between squared Euclidean distances.
+    **options
+        Those of ``keras.layers.Layer``.
 
     References
     ----------
@@ -50,15 +53,24 @@ class TripletLossLayer(keras.layers.Layer):
     """
 
     def __init__(self, alpha: float = 0.1, **options: Any) -> None:
-        super().__init__(**options)
+        super().__init__(**{"autocast": False, **options})
         self.alpha = _options.loss_margin("alpha", alpha)
 
     def call(self, inputs: Sequence[Any]) -> Any:
         """Return the loss of each triplet, and add their mean to the losses."""
-        anchor, positive, negative = inputs
+        shapes = [tuple(rows.shape) for rows in inputs]
+        if len(shapes) != 3 or len(set(shapes)) > 1:
+            raise ValueError(
+                f"inputs: found shapes {shapes}, expected anchors, positives and negatives of one"
+            )
+        # Squares of half precision overflow, and their differences have few digits.
+        anchor, positive, negative = (
+            keras.ops.cast(rows, keras.backend.result_type(rows.dtype, "float32"))
+            for rows in inputs
+        )
         d_ap = keras.ops.sum(keras.ops.square(anchor - positive), axis=-1)
         d_an = keras.ops.sum(keras.ops.square(anchor - negative), axis=-1)
-        losses = keras.ops.maximum(0.0, self.alpha + d_ap - d_an)
+        losses = keras.ops.maximum(0.0, self.alpha + (d_ap - d_an))
         self.add_loss(keras.ops.mean(losses))
         return losses
 
@@ -81,14 +93,15 @@ class TripletSequence(keras.utils.PyDataset):
 
     Parameters
     ----------
-    x : ndarray, shape (n, ...)
+    x : array_like, shape (n, ...)
         The samples.
     labels : array_like of int or str, shape (n,)
     embeddings : array_like of float, shape (n, d)
         What the first triplets are mined from: an embedding of each sample, or any other features.
     batch_size : int
     **options
-        Those of :func:`tripletmine.mine`; ``seed`` is that of the order too.
+        Those of :func:`tripletmine.mine`; ``seed`` is that of the order too. Random strategies draw
+        anew each time.
 
     Attributes
     ----------
@@ -98,7 +111,7 @@ class TripletSequence(keras.utils.PyDataset):
 
     def __init__(
         self,
-        x: npt.NDArray[Any],
+        x: npt.ArrayLike,
         labels: npt.ArrayLike,
         embeddings: npt.ArrayLike,
         *,
@@ -107,11 +120,8 @@ class TripletSequence(keras.utils.PyDataset):
     ) -> None:
         super().__init__()
         check_mine_options(options)
-        if len(x) != np.size(labels):
-            raise ValueError(
-                f"labels: found {np.size(labels)} entries, expected {len(x)}, one for each sample"
-            )
-        self.x = x
+        self.x = np.asarray(x)
+        _arrays.label_array("labels", labels, len(self.x))
         self.labels = labels
         self.batch_size = _options.integer("batch_size", batch_size, 1)
         self.options = options
@@ -119,17 +129,20 @@ class TripletSequence(keras.utils.PyDataset):
         self._order: npt.NDArray[np.intp]
         seed = _options.integer("seed", options.get("seed", 0), 0, 2**64 - 1)
         self._random = np.random.default_rng(seed)
+        self._round = 0
         self.remine(embeddings)
 
     def remine(self, embeddings: npt.ArrayLike) -> None:
         """Replace the triplets by those mined from one embedding for each sample."""
-        mined = tripletmine.mine(embeddings, self.labels, **self.options)
+        options = options_of_round(self.options, self._round)
+        mined = tripletmine.mine(embeddings, self.labels, **options)
         if not len(mined):
             raise ValueError(
                 "embeddings: found no triplets to mine from them, expected some; allow a larger "
                 "margin, a fallback or another strategy"
             )
         self.triplets = mined
+        self._round += 1
         self._shuffle()
 
     def on_epoch_end(self) -> None:
@@ -145,10 +158,11 @@ class TripletSequence(keras.utils.PyDataset):
         """Return the number of batches in an epoch."""
         return -(-len(self.x) // self.batch_size)
 
-    def __getitem__(self, batch: int) -> tuple[list[npt.NDArray[Any]]]:
+    def __getitem__(self, batch: int) -> tuple[tuple[npt.NDArray[Any], ...]]:
         """Return the samples of a batch of triplets, as the one input of a model."""
+        batch = range(len(self))[batch]  # IndexError beyond the last one
         chosen = self._order[batch * self.batch_size : (batch + 1) * self.batch_size]
-        return ([self.x[column[chosen]] for column in self.triplets],)
+        return (tuple(self.x[column[chosen]] for column in self.triplets),)
 
 
 class MineAgain(keras.callbacks.Callback):

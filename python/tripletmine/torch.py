@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 import tripletmine
 from tripletmine import _arrays, _losses, _options
 from tripletmine._losses import TripletsLike
-from tripletmine._mine import check_mine_options
+from tripletmine._mine import check_mine_options, options_of_round
 from tripletmine._options import Metric, Reduction
 from tripletmine._results import MiningReport, Triplets
 
@@ -32,7 +32,7 @@ class TripletMiner:
     Parameters
     ----------
     **options
-        Those of :func:`tripletmine.mine`.
+        Those of :func:`tripletmine.mine`. Random strategies draw by ``seed``, in each call alike.
 
     Attributes
     ----------
@@ -127,6 +127,7 @@ class TripletLoss(nn.Module):
         The gradient is that of the options of this call, whatever is changed before ``backward``.
         Where the loss is multiplied by what is not finite, it is NaN throughout.
         """
+        _arrays.matrix("embeddings", _on_cpu(embeddings))
         if isinstance(triplets, Triplets):
             triplets = triplets.as_array()
         columns = tuple(map(_on_cpu, triplets)) if _are_columns(triplets) else _on_cpu(triplets)
@@ -168,10 +169,14 @@ class _TripletLoss(torch.autograd.Function):
         weights = np.broadcast_to(_on_cpu(grad_output.double()).numpy(), count)
         if ctx.reduction == "mean":
             weights = weights / max(1, count)
+        # Without a power of two, which is exact and makes inf of what is beyond the type, as
+        # autograd does: the embeddings are not to blame for what a loss is multiplied by.
+        power = max(0, int(np.frexp(np.abs(weights).max(initial=0.0))[1]) - 1)
         gradient = _losses.weighted_triplet_gradient(
-            _on_cpu(embeddings), ctx.triplets, np.ascontiguousarray(weights), **ctx.options
+            _on_cpu(embeddings), ctx.triplets, np.ldexp(weights, -power), **ctx.options
         )
-        return torch.from_numpy(gradient).to(embeddings.device, embeddings.dtype), None, None
+        whole = torch.from_numpy(gradient) * 2.0**power
+        return whole.to(embeddings.device, embeddings.dtype), None, None
 
 
 class TripletDataset(Dataset[tuple[Any, Any, Any]]):
@@ -188,7 +193,8 @@ class TripletDataset(Dataset[tuple[Any, Any, Any]]):
         ``base[i]`` is the sample of row i.
     labels : array_like of int or str, shape (len(base),)
     **options
-        Those of :func:`tripletmine.mine`.
+        Those of :func:`tripletmine.mine`. Random strategies draw anew in each :meth:`remine`: by
+        ``seed`` and by how many there were before.
 
     Attributes
     ----------
@@ -220,9 +226,17 @@ class TripletDataset(Dataset[tuple[Any, Any, Any]]):
         self.options = options
         self.triplets: Triplets | None = None
         self._round = 0
-        # Seen by every process that holds a copy of this dataset.
+        # Seen by every process that this dataset is sent to.
         self._latest_round = torch.zeros(1, dtype=torch.int64)
         self._latest_round.share_memory_()  # type: ignore[no-untyped-call]
+
+    def __copy__(self) -> TripletDataset:
+        """Return a dataset of the same triplets that is mined on its own."""
+        copied = type(self).__new__(type(self))
+        latest_round = self._latest_round.clone()
+        latest_round.share_memory_()  # type: ignore[no-untyped-call]
+        copied.__dict__.update({**self.__dict__, "_latest_round": latest_round})
+        return copied
 
     def remine(self, embeddings: Tensor | np.typing.ArrayLike) -> None:
         """Replace the triplets by those mined from one embedding for each sample of the base."""
@@ -231,7 +245,8 @@ class TripletDataset(Dataset[tuple[Any, Any, Any]]):
             raise ValueError(
                 f"labels: found {len(self.labels)} entries, expected {samples}, one for each sample"
             )
-        self.triplets = tripletmine.mine(_on_cpu(embeddings), _on_cpu(self.labels), **self.options)
+        options = options_of_round(self.options, self._round)
+        self.triplets = tripletmine.mine(_on_cpu(embeddings), _on_cpu(self.labels), **options)
         self._round += 1
         self._latest_round[0] = self._round
 

@@ -18,6 +18,8 @@ with pytest.MonkeyPatch.context() as patch:
 
     from tripletmine.keras import MineAgain, TripletLossLayer, TripletSequence
 
+import torch
+
 pytestmark = [
     pytest.mark.peers,
     # Keras on PyTorch, not ours: NumPy 2 asks torch.Tensor.__array__ for a keyword that it lacks.
@@ -58,6 +60,21 @@ def test_layer_computes_the_package_s_own_losses():
     np.testing.assert_allclose(losses, truth, rtol=1e-5, atol=1e-5)
     (added,) = layer.losses
     assert float(added) == pytest.approx(tripletmine.triplet_loss(x, mined, **options), rel=1e-5)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float64"])
+def test_layer_computes_in_float32_at_least(policy):
+    rows = np.full((1, 256), 20.0, np.float32)  # whose squared norm is beyond float16
+    layer = TripletLossLayer(alpha=0.1, dtype=policy)
+    (loss,) = keras.ops.convert_to_numpy(layer([0.0 * rows, rows, rows]))
+    assert loss == pytest.approx(0.1, rel=1e-6)
+
+
+def test_layer_refuses_what_are_not_three_of_one_shape():
+    rows = np.ones((4, 3), np.float32)
+    for inputs in ([rows, rows, rows[:1]], [rows, rows]):
+        with pytest.raises(ValueError, match=r"found shapes \[.*expected anchors, positives and"):
+            TripletLossLayer()(inputs)
 
 
 def test_model_is_fitted_saved_and_loaded(tmp_path):
@@ -112,6 +129,32 @@ def test_mines_again_every_k_epochs(every, minings):
         assert triplets.triplets.as_array().tolist() == truth.as_array().tolist()
 
 
+def test_each_mining_draws_anew():
+    x, labels = data(60)
+    drawn = []
+    for _ in range(2):
+        triplets = TripletSequence(x, labels, x, neg_strategy="random", seed=5)
+        drawn.append([triplets.triplets.negatives.tolist()])
+        for _ in range(2):
+            triplets.remine(x)
+            drawn[-1].append(triplets.triplets.negatives.tolist())
+    assert drawn[0] == drawn[1]
+    assert drawn[0][0] != drawn[0][1] != drawn[0][2] != drawn[0][0]
+    assert (
+        drawn[0][0] == tripletmine.mine(x, labels, neg_strategy="random", seed=5).negatives.tolist()
+    )
+
+
+def test_sequence_is_one():
+    x, labels = data(50)
+    triplets = TripletSequence(x.tolist(), torch.tensor(labels), torch.tensor(x), batch_size=16)
+    assert [len(batch[0][0]) for batch in triplets] == [16, 16, 16, 2]
+    np.testing.assert_array_equal(triplets[-1][0], triplets[3][0])
+    for beyond in (4, -5):
+        with pytest.raises(IndexError):
+            triplets[beyond]
+
+
 @pytest.mark.parametrize("options", [{"neg_strategy": "hard"}, {"pos_strategy": "all"},
                                      {"margin": 0.01, "type_of_triplets": "hard",
                                       "neg_strategy": "hard"}])  # fmt: skip
@@ -125,6 +168,7 @@ def test_an_epoch_has_as_many_triplets_as_rows(options):
     for _ in range(2):
         assert len(triplets) == 4
         batches = [triplets[b][0] for b in range(4)]
+        assert isinstance(batches[0], tuple)  # TensorFlow takes a list for one tensor
         assert [len(batch[0]) for batch in batches] == [16, 16, 16, 2]
         order = [
             tuple(rows[sample.tobytes()] for sample in triplet)

@@ -215,7 +215,40 @@ def test_twice_differentiated_is_refused_rather_than_wrong():
         gradient.sum().backward()
 
 
+def test_a_gradient_beyond_float32_is_infinite_as_autograd_makes_it():
+    """A loss may be scaled by anything, which GradScaler finds out so."""
+    x = (100.0 * X).requires_grad_()
+    triplets = torch.tensor([[0, 1, 2], [3, 4, 5]])
+    (TripletLoss(margin=1e6)(x, triplets) * 3e38).backward()
+    own = x.grad.clone()
+    x.grad = None
+    a, p, n = (x[column] for column in triplets.T)
+    native = (1e6 + (a - p).square().sum(1) - (a - n).square().sum(1)).relu().mean()
+    (native * 3e38).backward()
+    assert torch.isinf(own).any()
+    assert torch.equal(torch.isfinite(own), torch.isfinite(x.grad))
+
+
+def test_loss_checks_embeddings_first():
+    with pytest.raises(ValueError, match=r"embeddings: found an array of shape \(8,\)"):
+        TripletLoss()(X[0], torch.tensor([[0, 1, 2]]))
+
+
 # ------------------------------------------------------------------------------------------ dataset
+
+
+def test_a_dataset_draws_anew_each_time():
+    drawn = []
+    for _ in range(2):
+        dataset = TripletDataset(range(60), LABELS, pos_strategy="random", neg_strategy="random")
+        drawn.append([])
+        for _ in range(3):
+            dataset.remine(X)
+            drawn[-1].append(dataset.triplets.as_array().tolist())
+    assert drawn[0] == drawn[1]
+    assert drawn[0][0] != drawn[0][1] != drawn[0][2] != drawn[0][0]
+    truth = tripletmine.mine(X, LABELS, pos_strategy="random", neg_strategy="random")
+    assert drawn[0][0] == truth.as_array().tolist()
 
 
 def dataset(**options):
@@ -324,3 +357,13 @@ def test_a_training_loop_over_the_whole_set_learns():
         optimiser.step()
         losses.append(loss.item())
     assert np.mean(losses[-5:]) < 0.6 * losses[0]
+
+
+def test_a_copy_is_mined_alone():
+    dataset = TripletDataset(range(60), LABELS)
+    dataset.remine(X)
+    before = dataset[0]
+    for copied in (copy.copy(dataset), copy.deepcopy(dataset)):
+        copied.remine(-X)
+        copied.remine(X)
+        assert dataset[0] == copied[0] == before
