@@ -18,6 +18,10 @@
 //             the low.
 #pragma once
 
+#if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__)
+#error "found -ffast-math or a part of it, expected IEEE arithmetic: answers would be wrong"
+#endif
+
 #include <cstddef>
 #include <cstdint>
 
