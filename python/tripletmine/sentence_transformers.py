@@ -13,7 +13,8 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -54,7 +55,7 @@ def mine_hard_negatives(
     corpus_prompt_name: str | None = None,
     corpus_prompt: str | None = None,
     include_positives: bool = False,
-    output_format: OutputFormat = "triplet",
+    output_format: OutputFormat | Literal["n-tuple-scores"] = "triplet",
     output_scores: bool = False,
     batch_size: int = 32,
     faiss_batch_size: int = 16384,
@@ -112,6 +113,7 @@ def mine_hard_negatives(
     include_positives : bool
         Rank the positives too, for datasets that evaluate a reranker; the format is "n-tuple".
     output_format : {"triplet", "n-tuple", "labeled-pair", "labeled-list"}
+        "n-tuple-scores" is an old name of "n-tuple" with scores.
         The rows of ``Negatives.to_triplets``, ``to_ntuples``, ``to_labeled_pairs`` or
         ``to_labeled_lists``, as texts.
     output_scores : bool
@@ -159,7 +161,8 @@ def mine_hard_negatives(
     {'query': 'red', 'answer': 'rose', 'negative': 'sky'}
     """
     datasets = _import_datasets()
-    if not isinstance(getattr(dataset, "column_names", None), list):
+    is_split = isinstance(getattr(dataset, "column_names", None), list)
+    if not is_split or not hasattr(dataset, "__len__"):
         raise TypeError(
             f"dataset: found {type(dataset).__name__}, expected a datasets.Dataset (one split)"
         )
@@ -172,6 +175,9 @@ def mine_hard_negatives(
     if margin is not None:
         absolute_margin = margin
         _logger.warning("margin is an old name: use absolute_margin")
+    if output_format == "n-tuple-scores":
+        _logger.warning("n-tuple-scores is an old name: use 'n-tuple' with output_scores=True")
+        output_format, output_scores = "n-tuple", True
     if include_positives and output_format != "n-tuple":
         _logger.warning("include_positives keeps the order of ranks: output_format is 'n-tuple'")
         output_format = "n-tuple"
@@ -189,6 +195,8 @@ def mine_hard_negatives(
     seed = _options.integer("seed", seed, 0, 2**64 - 1)
     if isinstance(corpus, str):
         raise TypeError(f"corpus: found {corpus!r}, expected a list of strings")
+    anchors, positives = (_strings(f"dataset[{name!r}]", dataset[name]) for name in names)
+    others = None if corpus is None else _strings("corpus", corpus)
     given = {
         "query_embeddings": query_embeddings,
         "positive_embeddings": positive_embeddings,
@@ -199,15 +207,14 @@ def mine_hard_negatives(
             raise ValueError(f"{name}: found it beside a model, expected one or the other")
     if corpus_embeddings is not None and corpus is None:
         raise ValueError("corpus_embeddings: found it without corpus, expected both or neither")
-    texts = _Texts(list(dataset[names[0]]), list(dataset[names[1]]), corpus)
+    texts = _Texts(anchors, positives, others)
     if model is None:
         x = texts.of_queries("query_embeddings", query_embeddings)
         y = texts.of_corpus(positive_embeddings, corpus_embeddings)
         metric = "cosine"
     else:
-        encoder = _Encoder(model, batch_size, use_multi_process, cache_folder)
-        metric = encoder.metric()
-        with encoder.ready():
+        with _Encoder(model, batch_size, use_multi_process, cache_folder) as encoder:
+            metric = encoder.metric()
             y = encoder.embed("corpus", texts.corpus, corpus_prompt_name, corpus_prompt)
             x = encoder.embed("query", texts.queries, query_prompt_name, query_prompt)
     search: dict[str, Any] = {"metric": metric, "n_threads": n_threads, "progress": progress}
@@ -232,11 +239,11 @@ def mine_hard_negatives(
         ranks = min(range_max + texts.most_positives, len(texts.corpus))
         ranked = mine_negatives(x, y, None, num_negatives=ranks, **search)
         # Nothing but the scores of the positives is asked for here.
-        positives = mine_negatives(
+        of_positives = mine_negatives(
             x, y, texts.positives, num_negatives=1, sampling="random", **search
         )
         ranked = dataclasses.replace(
-            positives, indices=ranked.indices, scores=ranked.scores, report=ranked.report
+            of_positives, indices=ranked.indices, scores=ranked.scores, report=ranked.report
         )
         if rescored:
             ranked = _rescored(ranked, texts, cross_encoder, batch_size, use_multi_process)
@@ -272,12 +279,21 @@ def _columns(dataset: Dataset, anchor: str | None, positive: str | None) -> tupl
     return anchor or known[0], positive or known[1]
 
 
+def _strings(name: str, values: Any) -> list[str]:
+    entries = list(values)
+    for i, entry in enumerate(entries):
+        if not isinstance(entry, str):
+            raise TypeError(
+                f"{name}: found {entry!r} ({type(entry).__name__}) at entry {i}, expected strings"
+            )
+    return entries
+
+
 class _Texts:
     """The distinct queries and corpus texts, and which texts are positives of which query."""
 
     def __init__(self, anchors: list[str], positives: list[str], corpus: list[str] | None) -> None:
-        self._anchors, self._positives = anchors, positives
-        self._corpus = None if corpus is None else list(corpus)
+        self._anchors, self._positives, self._corpus = anchors, positives, corpus
         self.queries = list(dict.fromkeys(anchors))
         self.corpus = list(dict.fromkeys([*(self._corpus or []), *positives]))
         self.most_positives = max(Counter(anchors).values())
@@ -301,6 +317,7 @@ class _Texts:
         if self._corpus is None:
             return rows[_firsts(self._positives)]
         both = [self._matrix("corpus_embeddings", corpus, self._corpus), rows]
+        _arrays.same_dimension("corpus_embeddings", both[0], "positive_embeddings", rows)
         return np.concatenate(both)[_firsts(self._corpus + self._positives)]
 
     def _matrix(self, name: str, embeddings: npt.ArrayLike | None, texts: list[str]) -> Any:
@@ -330,7 +347,7 @@ class _Encoder:
     ) -> None:
         self._model, self._batch_size, self._devices = model, batch_size, devices
         self._folder = None if folder is None else Path(folder)
-        self._pool: Any = None
+        self._stack = ExitStack()
 
     def metric(self) -> str:
         name = getattr(self._model, "similarity_fn_name", None) or "cosine"
@@ -340,10 +357,16 @@ class _Encoder:
             raise ValueError(f"model: found similarity_fn_name {name!r}, expected one of {known}")
         return _METRICS[name]
 
-    @contextmanager
-    def ready(self) -> Iterator[None]:
-        with _pool(self._model, self._devices) as self._pool:
-            yield
+    def __enter__(self) -> _Encoder:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    @cached_property
+    def pool(self) -> Any:
+        """The pool, started for the first texts that are not in the folder."""
+        return self._stack.enter_context(_pool(self._model, self._devices))
 
     def embed(
         self, kind: str, texts: list[str], prompt_name: str | None, prompt: str | None
@@ -354,7 +377,7 @@ class _Encoder:
         encode = self._model.encode_query if kind == "query" else self._model.encode_document
         rows: npt.NDArray[Any] = encode(
             texts,
-            pool=self._pool,
+            pool=self.pool,
             batch_size=self._batch_size,
             normalize_embeddings=True,
             convert_to_numpy=True,

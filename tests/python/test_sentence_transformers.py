@@ -237,7 +237,7 @@ def test_kept_embeddings_are_shared_with_the_original(original, tmp_path):
     assert len(model.encoded) == 3
 
 
-def test_a_pool_of_processes_is_started_and_stopped():
+def test_a_pool_of_processes_is_started_where_it_has_work_and_stopped(tmp_path):
     calls = []
 
     class Pooled(Model):
@@ -256,6 +256,18 @@ def test_a_pool_of_processes_is_started_and_stopped():
     mined = mine_hard_negatives(dataset, Pooled(), use_multi_process=["cpu"] * 2, verbose=False)
     assert calls == [["cpu", "cpu"], "pool"]
     assert_equal(mined, mine_hard_negatives(dataset, Model(), verbose=False))
+
+    options = {"cache_folder": str(tmp_path), "use_multi_process": True, "verbose": False}
+    mine_hard_negatives(dataset, Pooled(), **options)
+    calls.clear()
+    assert_equal(mine_hard_negatives(dataset, Pooled(), **options), mined)
+    assert calls == []  # nothing is left to embed
+
+
+def test_an_old_output_format():
+    old = mine_hard_negatives(pairs(), Model(), output_format="n-tuple-scores", verbose=False)
+    options = {"output_format": "n-tuple", "output_scores": True, "verbose": False}
+    assert_equal(old, mine_hard_negatives(pairs(), Model(), **options))
 
 
 def test_statistics(capsys):
@@ -307,6 +319,16 @@ def test_refuses_datasets_and_models():
         mine_hard_negatives({"q": ["a"], "a": ["b"]}, Model())
     with pytest.raises(TypeError, match="corpus: found 'abc', expected a list of strings"):
         mine_hard_negatives(pairs(), Model(), corpus="abc")
+    with pytest.raises(TypeError, match="dataset: found IterableDataset, expected"):
+        mine_hard_negatives(pairs().to_iterable_dataset(), Model())
+    with pytest.raises(TypeError, match=r"corpus: found 2 \(int\) at entry 1, expected strings"):
+        mine_hard_negatives(pairs(), Model(), corpus=["a", 2])
+    nothing = pairs().map(lambda row, i: {"q": None if i == 3 else row["q"]}, with_indices=True)
+    with pytest.raises(TypeError, match=r"dataset\['q'\]: found None \(NoneType\) at entry 3"):
+        mine_hard_negatives(nothing, Model())
+    rows = {"query_embeddings": np.ones((76, 2)), "positive_embeddings": np.ones((76, 2))}
+    with pytest.raises(ValueError, match="corpus_embeddings: found rows of dimension 3, expected"):
+        mine_hard_negatives(pairs(), corpus=["x"], corpus_embeddings=np.ones((1, 3)), **rows)
     model = Model()
     model.similarity_fn_name = "manhattan"
     with pytest.raises(ValueError, match="model: found similarity_fn_name 'manhattan', expected"):
