@@ -16,8 +16,9 @@ from tripletmine._results import Float64s, Int64s, MiningReport
 from tripletmine._summary import plain_table
 
 Keys = list[Any] | Int64s | None
-Number = int | list[int] | Int64s  # of the whole set, of each class, of each anchor
-Mean = float | Float64s
+# Of the whole set int and float; of each class list of int and ndarray; of each anchor ndarrays.
+Number = Any
+Mean = Any
 
 HEADER = ("margin", "hard", "semi-hard", "easy", "mean loss", "where there is one")
 

@@ -56,6 +56,17 @@ def triplet_loss(
     grad: Literal[False] = ...,
     n_threads: int | None = ...,
 ) -> Float64s: ...
+@overload
+def triplet_loss(
+    embeddings: npt.ArrayLike,
+    triplets: TripletsLike,
+    *,
+    margin: float = ...,
+    metric: Metric = ...,
+    reduction: Literal["mean", "sum"] = ...,
+    grad: bool,
+    n_threads: int | None = ...,
+) -> float | tuple[float, Gradient]: ...
 def triplet_loss(
     embeddings: npt.ArrayLike,
     triplets: TripletsLike,
@@ -182,6 +193,18 @@ def contrastive_loss(
     grad: Literal[False] = ...,
     n_threads: int | None = ...,
 ) -> Float64s: ...
+@overload
+def contrastive_loss(
+    embeddings: npt.ArrayLike,
+    pairs: PairsLike,
+    same: npt.ArrayLike,
+    *,
+    margin: float = ...,
+    metric: Metric = ...,
+    reduction: Literal["mean", "sum"] = ...,
+    grad: bool,
+    n_threads: int | None = ...,
+) -> float | tuple[float, Gradient]: ...
 def contrastive_loss(
     embeddings: npt.ArrayLike,
     pairs: PairsLike,
@@ -278,6 +301,18 @@ def batch_all_loss(
     n_threads: int | None = ...,
     progress: Callable[[int, int], object] | None = ...,
 ) -> tuple[float, Gradient]: ...
+@overload
+def batch_all_loss(
+    embeddings: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    *,
+    margin: float = ...,
+    metric: Metric = ...,
+    reduction: Literal["mean", "sum"] = ...,
+    grad: bool,
+    n_threads: int | None = ...,
+    progress: Callable[[int, int], object] | None = ...,
+) -> float | tuple[float, Gradient]: ...
 def batch_all_loss(
     embeddings: npt.ArrayLike,
     labels: npt.ArrayLike,
