@@ -44,9 +44,8 @@ py::tuple mine_negatives(const py::array& queries, const py::array& corpus,
     MinedNegatives mined;
     const Execution how = execution(n_threads, monitor, packing_budget);
     {
-        const py::gil_scoped_release release;
-        mined = tripletmine::mine_negatives(rows, candidates, row_lists(positives),
-                                            row_lists(excluded), options, how);
+        const WithoutGil released;
+        mined = tripletmine::mine_negatives(rows, candidates, own, refused, options, how);
     }
     const py::dict rejected("absolute_margin"_a = mined.rejected.absolute_margin,
                             "relative_margin"_a = mined.rejected.relative_margin,

@@ -40,15 +40,16 @@ inline bool from_differences(Metric metric) {
     return metric == Metric::euclidean || metric == Metric::sqeuclidean;
 }
 
-// d(x, y) from its canonical sum (dot or squared differences) and the rows' canonical norm².
+// d(x, y) from its canonical sum (dot or squared differences) and the rows' canonical norm². Never
+// NaN, with which nothing is in order, not even where a row is changed after it was found finite.
 inline double canonical_distance(Metric metric, double sum, double norm2_x, double norm2_y) {
     switch (metric) {
         case Metric::sqeuclidean:
-            return sum;
+            return std::max(0.0, sum);
         case Metric::euclidean:
-            return std::sqrt(sum);
+            return std::sqrt(std::max(0.0, sum));
         case Metric::dot:
-            return -sum;
+            return std::max(-std::numeric_limits<double>::infinity(), -sum);
         case Metric::cosine:
             break;
     }

@@ -242,7 +242,8 @@ std::vector<std::int64_t> NegativeMiner::rank(const Interval& queries, std::int6
 
 // Whether a window that was offered these nearest candidates holds all that it would of all.
 bool NegativeMiner::is_known(const Window& window, std::span<const Candidate> nearest) const {
-    return window.survives(nearest.back()) &&  // whatever the rules refuse lies before it
+    return !nearest.empty() &&
+           window.survives(nearest.back()) &&  // whatever the rules refuse lies before it
            std::ssize(window.first_of_all()) == of_all_ &&
            std::ssize(window.first_survivors()) == of_survivors_;
 }

@@ -1,7 +1,8 @@
-"""Caller's arrays → arrays as the core takes them, without a copy wherever that is possible.
+"""Caller's arrays → arrays as the core takes them, matrices without a copy wherever possible.
 
 Called by ``_arguments``. The core takes matrices of float16, float32, float64 or, for bfloat16, the
-bits as uint16, with any strides; labels, groups and anchors as contiguous int64.
+bits as uint16, with any strides; labels, groups and indices as contiguous int64, in memory of their
+own: another thread of the caller's may change what was given.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ def matrix(name: str, value: Any) -> Array:
         array = _as_array(name, value)
         if array.ndim == 0:
             raise TypeError(f"{name}: found {_alone(value)}, expected rows of {_FLOATS}")
-        if array.dtype.kind != "f" or array.dtype.itemsize not in (2, 4, 8):
+        if array.dtype.kind == "V" and (bits := _bfloat16_bits(name, array)) is not None:
+            array = bits  # of a list of such rows
+        elif array.dtype.kind != "f" or array.dtype.itemsize not in (2, 4, 8):
             raise TypeError(f"{name}: found an array of {array.dtype}, expected {_FLOATS}")
     if array.ndim != 2:
         raise ValueError(f"{name}: found an array of shape {array.shape}, expected two dimensions")
@@ -196,7 +199,7 @@ def _indices(name: str, value: Any) -> Int64s:
         )
     if array.size and int(array.max()) >= 2**63:
         raise ValueError(f"{name}: found {array.max()}, expected numbers of rows")
-    return np.ascontiguousarray(array, dtype=np.int64)
+    return np.array(array, dtype=np.int64, order="C")
 
 
 def _check_begins(name: str, begins: Int64s, length: int, entries: int) -> None:
@@ -248,7 +251,7 @@ def entries(name: str, value: Any, width: int, length: int) -> Int64s:
             f"{name}: found {array[tuple(bad[0])]} in entry {bad[0][0]}, expected indices from 0 "
             f"to {length - 1}"
         )
-    return np.ascontiguousarray(array, dtype=np.int64)
+    return np.array(array, dtype=np.int64, order="C")
 
 
 def flags(name: str, value: Any, length: int) -> npt.NDArray[np.uint8]:
@@ -258,7 +261,7 @@ def flags(name: str, value: Any, length: int) -> npt.NDArray[np.uint8]:
         raise TypeError(f"{name}: found an array of {array.dtype}, expected bools")
     if array.shape != (length,):
         raise ValueError(f"{name}: found shape {array.shape}, expected ({length},), one a pair")
-    return np.ascontiguousarray(array, dtype=np.uint8)
+    return np.array(array, dtype=np.uint8)
 
 
 def _as_array(name: str, value: Any) -> Array:
@@ -315,11 +318,11 @@ def label_array(name: str, value: Any, length: int) -> Array:
     if kind == "b":
         return array
     if kind in "iu" and array.dtype != np.uint64:
-        return np.ascontiguousarray(array, dtype=np.int64)
+        return np.array(array, dtype=np.int64, order="C")
     if kind == "u":
         if array.size and int(array.max()) >= 2**63:
             raise ValueError(f"{name}: found {array.max()}, expected integers below 2**63")
-        return np.ascontiguousarray(array, dtype=np.int64)
+        return np.array(array, dtype=np.int64, order="C")
     if kind == "f" and np.isnan(array).any():
         raise ValueError(
             f"{name}: found NaN at entry {np.flatnonzero(np.isnan(array))[0]}, expected integers "

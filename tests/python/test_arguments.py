@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tripletmine
-from tripletmine import reference
+from tripletmine import _arrays, reference
 
 X = np.arange(12.0).reshape(6, 2)
 Y = np.array([0, 0, 1, 1, 2, 2])
@@ -351,3 +351,31 @@ def test_batch_all_loss_refuses(module):
     ]:
         with pytest.raises(kind, match=message):
             module.batch_all_loss(X, Y, **options)
+
+
+def test_what_threads_may_change_is_copied():
+    rows = np.arange(6)
+    for own in (
+        _arrays.codes("labels", rows, 6)[0],
+        _arrays.row_lists("positives", (np.arange(7), rows % 3), 6, 6)[0],
+        _arrays.row_lists("positives", rows, 6, 6)[1],
+        _arrays.entries("triplets", rows.reshape(2, 3), 3, 6),
+        _arrays.anchors(rows[:3], 6),
+    ):
+        assert not np.shares_memory(own, rows)
+
+
+def test_rows_of_bfloat16_in_a_list():
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    rows = np.arange(12.0).reshape(4, 3).astype(ml_dtypes.bfloat16)
+    truth = tripletmine.nearest(rows)
+    for given, found in zip(truth, tripletmine.nearest(list(rows)), strict=True):
+        np.testing.assert_array_equal(given, found)
+
+
+def test_reference_distances_refuse_what_others_do():
+    for call in (reference.distance_matrix, tripletmine.pairwise_distances):
+        with pytest.raises(ValueError, match="metric: found 'manhattan', expected one of 'cosine'"):
+            call(X, X, metric="manhattan")
+        with pytest.raises(TypeError, match="x: found an array of int64, expected float16"):
+            call(np.arange(4).reshape(2, 2), X, metric="dot")

@@ -913,7 +913,7 @@ inline I32 fixed_point(F32 score, bool roots) {
 int tally(const float* scores, const float* bias, int count, const SlotTable& table,
           std::uint64_t* entries, std::int32_t* places, std::int32_t* slots) noexcept {
     constexpr int room = longest_part + F32::width;
-    const float nearest = 1e30f;
+    const float nearest = 1e30f, farthest = -1e30f;
     const I32 minus_one = I32::fill(-1);
     std::int32_t entry[room], value[room];
     std::int32_t before[I32::width];  // -(place of slot 0), of each lane's copy
@@ -938,7 +938,8 @@ int tally(const float* scores, const float* bias, int count, const SlotTable& ta
     I32::fill(0).store(firsts + doubts);
     int open = 0;
     for (int i = 0; i < doubts; i += F32::width) {
-        const F32 score = F32::load(doubtful + i);
+        // A row that is changed during the call may have scores that are no number, nor beyond any.
+        const F32 score = max(F32::load(doubtful + i), F32::broadcast(&farthest));
         const F32 half_width = F32::broadcast(&table.half_width);
         const F32 upper = add(score, half_width), lower = sub(score, half_width);
         I32 slot = I32::load(firsts + i);

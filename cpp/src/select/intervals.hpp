@@ -95,7 +95,7 @@ public:
     std::int32_t of(float score) const {
         const float place = (score - origin_) * per_score_;
         return static_cast<std::int32_t>(
-            std::min(std::max(place, 0.0f), static_cast<float>(count_ - 1)));
+            std::min(std::max(0.0f, place), static_cast<float>(count_ - 1)));
     }
     // The first (last) bucket that a score of this or more (less) may be put into.
     std::int32_t first_of(double score) const { return whole(place(score) - unsure); }
@@ -116,8 +116,10 @@ private:
     double place(double score) const {
         return (score - static_cast<double>(origin_)) * static_cast<double>(per_score_);
     }
+    // What is no number, as a row may become that is changed during the call, is of the first.
     std::int32_t whole(double place) const {
-        return static_cast<std::int32_t>(std::clamp(place, 0.0, static_cast<double>(count_ - 1)));
+        return static_cast<std::int32_t>(
+            std::min(std::max(0.0, place), static_cast<double>(count_ - 1)));
     }
     // The score at a place.
     float edge(double place) const {

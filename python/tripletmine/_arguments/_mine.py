@@ -113,8 +113,8 @@ def mine_arguments(
     type_of_triplets = _options.choice("type_of_triplets", type_of_triplets, _options.TRIPLET_TYPES)
     if margin is None and type_of_triplets not in ("all", "hard"):
         raise ValueError(
-            f"type_of_triplets: found {type_of_triplets!r} without a margin, expected a margin, or "
-            "type_of_triplets 'all' or 'hard'"
+            f"type_of_triplets: found {type_of_triplets!r} without a margin, expected a margin "
+            "beside it"
         )
     fallback = _options.choice("fallback", fallback, _options.FALLBACKS)
     num_negatives = _options.integer("num_negatives", num_negatives, 1)

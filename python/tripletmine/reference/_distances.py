@@ -52,8 +52,9 @@ def distance_matrix(x: npt.ArrayLike, y: npt.ArrayLike, metric: str) -> Float64s
     >>> distance_matrix(np.array([[0.0, 0.0]]), np.array([[3.0, 4.0]]), "euclidean")
     array([[5.]])
     """
-    a, b = widened("x", np.asarray(x)), widened("y", np.asarray(y))
-    return np.stack([distances_to(row, b, metric) for row in a])
+    rows, others, metric = _arguments.pair_arguments(x, y, metric)
+    b = widened("y", others)
+    return np.stack([distances_to(row, b, metric) for row in widened("x", rows)])
 
 
 def distances_to(row: Float64s, rows: Float64s, metric: str) -> Float64s:
