@@ -21,7 +21,7 @@ py::tuple census(const py::array& embeddings, const Int64s& labels,
     Census counted;
     const Execution how = execution(n_threads, monitor, packing_budget);
     {
-        const py::gil_scoped_release release;
+        const WithoutGil released;
         counted = tripletmine::census(rows, references, subset, margins, measure, how);
     }
     return py::make_tuple(to_numpy(std::move(counted.triplets)), to_numpy(std::move(counted.hard)),
@@ -53,7 +53,7 @@ py::tuple sample(const py::array& embeddings, const Int64s& labels,
     Mined drawn;
     const Execution how = execution(n_threads, monitor, packing_budget);
     {
-        const py::gil_scoped_release release;
+        const WithoutGil released;
         drawn = tripletmine::sample(rows, references, subset, options, how);
     }
     py::object arrays = py::none();

@@ -7,6 +7,9 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <unistd.h>
+
+#include <cxxabi.h>
 #include <cstdlib>
 #include <initializer_list>
 #include <limits>
@@ -74,17 +77,49 @@ py::array_t<Element> to_numpy(std::vector<Element, Allocator>&& values) {
     return py::array_t<Element>(static_cast<py::ssize_t>(owned->size()), owned->data(), free);
 }
 
+// Runs what takes the GIL. A Python that has come to its end while a daemon thread was in a call
+// does not give it the GIL any more, but makes it leave by way of all its frames, with which C++
+// ends the process as one that failed. Such a thread waits for the end instead.
+template <typename Run>
+void with_python(Run run) {
+#ifdef __GLIBCXX__
+    try {
+        run();
+    } catch (const abi::__forced_unwind&) {
+        for (;;) pause();
+    }
+#else
+    run();
+#endif
+}
+
+class WithoutGil {
+public:
+    WithoutGil() : state_(PyEval_SaveThread()) {}
+    ~WithoutGil() {
+        with_python([&] { PyEval_RestoreThread(state_); });
+    }
+    WithoutGil(const WithoutGil&) = delete;
+    WithoutGil& operator=(const WithoutGil&) = delete;
+
+private:
+    PyThreadState* state_;
+};
+
 // Ctrl-C and progress, on the calling thread.
 class PythonMonitor final : public Monitor {
 public:
     explicit PythonMonitor(py::object progress) : progress_(std::move(progress)) {}
     void tick(double pairs_done, double pairs_in_all) override {
-        const py::gil_scoped_acquire gil;
-        if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-        if (!progress_.is_none() && pairs_in_all > 0) {  // else nothing is known yet
-            progress_(static_cast<std::int64_t>(pairs_done),
-                      static_cast<std::int64_t>(pairs_in_all));
-        }
+        std::optional<py::gil_scoped_acquire> gil;
+        with_python([&] {
+            gil.emplace();
+            if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+            if (!progress_.is_none() && pairs_in_all > 0) {  // else nothing is known yet
+                progress_(static_cast<std::int64_t>(pairs_done),
+                          static_cast<std::int64_t>(pairs_in_all));
+            }
+        });
     }
 
 private:

@@ -13,7 +13,11 @@
 namespace tripletmine {
 namespace {
 
-constexpr std::int64_t rows_per_task = 64;
+// Fewer where rows are long: a task should not take longer than Ctrl-C may.
+std::int64_t rows_per_task(std::int64_t dim) {
+    constexpr std::int64_t most = 64, elements = 1 << 20;
+    return std::clamp<std::int64_t>(elements / dim, 1, most);
+}
 
 // Four times a squared norm (the largest squared distance) must still be a float64.
 constexpr double largest_norm2_accepted = 0x1p1020;
@@ -177,13 +181,14 @@ void Dataset::widen(std::int64_t position, double* to) const {
 
 void Dataset::measure(Team& team) {
     norm2_.resize(rows_.size());
-    const std::int64_t tasks = (size() + rows_per_task - 1) / rows_per_task;
+    const std::int64_t of_task = rows_per_task(dim());
+    const std::int64_t tasks = (size() + of_task - 1) / of_task;
     const std::int64_t none = population_.matrix.rows;
     std::vector<std::int64_t> first_bad(static_cast<std::size_t>(tasks), none);
     team.for_each(tasks, [&](std::int64_t task, int) {
         std::vector<double> scratch(float32() ? 0 : static_cast<std::size_t>(padded(dim())));
-        const std::int64_t end = std::min(size(), (task + 1) * rows_per_task);
-        for (std::int64_t p = task * rows_per_task; p < end; ++p) {
+        const std::int64_t end = std::min(size(), (task + 1) * of_task);
+        for (std::int64_t p = task * of_task; p < end; ++p) {
             if (float32()) {
                 const void *own = float32_row(p), *next = float32_row(std::min(p + 1, end - 1));
                 kernels_.exact_dot_float32(own, &own, 1, dim(), &next, 1, &norm2_[p]);

@@ -10,7 +10,11 @@
 namespace tripletmine {
 namespace {
 
-constexpr std::int64_t panels_per_task = 8;
+// Fewer where rows are long: a task should not take longer than Ctrl-C may.
+std::int64_t panels_per_task(std::int64_t dim) {
+    constexpr std::int64_t most = 8, elements = 1 << 20;
+    return std::clamp<std::int64_t>(elements / (panel_rows * dim), 1, most);
+}
 
 // An error bound under which every pair survives, yet finite: no infinity meets another one.
 constexpr double unbounded = 1e30;
@@ -103,7 +107,8 @@ Operand::Operand(Team& team, const Dataset& dataset, const KernelSet& kernels, c
         gamma_.data()[k] = roundings * unit / (1.0 - roundings * unit);
     }
     const std::int64_t panels = padded_size_ / panel_rows;
-    const std::int64_t tasks = (panels + panels_per_task - 1) / panels_per_task;
+    const std::int64_t of_task = panels_per_task(dataset.dim());
+    const std::int64_t tasks = (panels + of_task - 1) / of_task;
     for (std::int64_t position = dataset.size(); position < padded_size_ + max_register;
          ++position) {
         near_bias_.data()[position] = far_bias_.data()[position] = INFINITY;
@@ -113,8 +118,8 @@ Operand::Operand(Team& team, const Dataset& dataset, const KernelSet& kernels, c
     team.for_each(tasks, [&](std::int64_t task, int) {
         Scratch scratch(packed_dim_, depth_, scorer.format, projection_.get());
         Buffer<std::byte> passing(keep ? 0 : panel_bytes());
-        const std::int64_t end = std::min(panels, (task + 1) * panels_per_task);
-        for (std::int64_t panel = task * panels_per_task; panel < end; ++panel) {
+        const std::int64_t end = std::min(panels, (task + 1) * of_task);
+        for (std::int64_t panel = task * of_task; panel < end; ++panel) {
             std::byte* to = keep ? panels_.data() + panel * panel_bytes() : passing.data();
             const std::int64_t first = panel * panel_rows;
             const std::int64_t last = std::min(dataset.size(), first + panel_rows);
@@ -471,7 +476,8 @@ const std::byte* Operand::col_side(std::int64_t first, std::int64_t count,
 
 Buffer<std::uint8_t> Operand::code_rows(Team& team) const {
     Buffer<std::uint8_t> rows(padded_size_ * depth_);
-    constexpr std::int64_t at_once = panels_per_task * panel_rows, word = 4;
+    constexpr std::int64_t word = 4;
+    const std::int64_t at_once = panels_per_task(dataset_.dim()) * panel_rows;
     team.for_each((padded_size_ + at_once - 1) / at_once, [&](std::int64_t task, int worker) {
         team.poll(worker);
         Buffer<std::byte> scratch;

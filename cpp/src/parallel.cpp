@@ -3,6 +3,10 @@
 #include <omp.h>
 #include <pthread.h>
 
+#include <exception>
+#include <thread>
+#include <vector>
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -41,8 +45,9 @@ public:
     StandardArithmetic& operator=(const StandardArithmetic&) = delete;
 };
 
-// The clock is looked at once in so many polls, which come every millisecond or more often.
-constexpr std::int64_t polls_per_look = 8;
+// The clock is looked at once in so many polls, or each time where that takes long.
+constexpr int polls_per_look = 8;
+constexpr auto long_between_looks = std::chrono::milliseconds(4);
 constexpr auto tick_interval = std::chrono::milliseconds(50);
 
 // How long to look before sleeping: longer than most programs are busy between two steps, or than
@@ -74,6 +79,27 @@ void await(const std::atomic<std::uint32_t>& word, Wanted wanted) {
     for (; !wanted(value); value = word.load()) word.wait(value);
 }
 
+// gcc's OpenMP ends the process where it cannot make a thread. So that no more are asked for than
+// there can be, they are made for a moment first: once in each calling thread, which has a pool of
+// its own, for its largest team so far. Returns how many there may be, the calling one among them.
+int threads_to_be_had(int wanted) {
+    thread_local int had = 1;
+    if (wanted <= had) return wanted;
+    std::atomic<bool> enough = false;
+    std::vector<std::thread> threads;
+    try {
+        while (had + std::ssize(threads) < wanted) {
+            threads.emplace_back([&] { enough.wait(false); });
+        }
+    } catch (const std::exception&) {  // no more
+    }
+    enough = true;
+    enough.notify_all();
+    for (std::thread& one : threads) one.join();
+    had += static_cast<int>(threads.size());
+    return had;
+}
+
 struct Stopped {};  // ends a task after another one failed; never leaves this file
 
 }  // namespace
@@ -81,7 +107,10 @@ struct Stopped {};  // ends a task after another one failed; never leaves this f
 int default_threads() { return forked.load() ? 1 : omp_get_max_threads(); }
 
 Team::Team(int size, Monitor* monitor)
-    : size_(size), monitor_(monitor), last_tick_(std::chrono::steady_clock::now()) {}
+    : size_(size),
+      monitor_(monitor),
+      last_tick_(std::chrono::steady_clock::now()),
+      last_look_(last_tick_) {}
 
 void Team::for_each(std::int64_t tasks, const Task& task) {
     const bool together = size_ > 1 && tasks > 1;
@@ -143,8 +172,10 @@ void Team::work(int worker) noexcept {
 
 void Team::poll(int worker) {
     if (stopped_.load(std::memory_order_relaxed)) throw Stopped{};
-    if (worker != 0 || monitor_ == nullptr || ++polls_ % polls_per_look != 0) return;
+    if (worker != 0 || monitor_ == nullptr || --polls_to_look_ > 0) return;
     const auto now = std::chrono::steady_clock::now();
+    polls_to_look_ = now - last_look_ > long_between_looks ? 1 : polls_per_look;
+    last_look_ = now;
     if (now - last_tick_ < tick_interval) return;
     last_tick_ = now;
     monitor_->tick(done_.load(std::memory_order_relaxed), expected_);
@@ -156,7 +187,8 @@ int threads_for(int wanted, double multiply_adds) {
 }
 
 void run_team(int n_threads, Monitor* monitor, const std::function<void(Team&)>& program) {
-    const int wanted = forked.load() ? 1 : n_threads > 0 ? n_threads : default_threads();
+    const int wanted =
+        forked.load() ? 1 : threads_to_be_had(n_threads > 0 ? n_threads : default_threads());
     Team team(wanted, monitor);
     std::exception_ptr error;
     const auto conduct = [&] {

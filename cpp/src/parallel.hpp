@@ -50,8 +50,8 @@ private:
 
     int size_;
     Monitor* monitor_;
-    std::chrono::steady_clock::time_point last_tick_;
-    std::int64_t polls_ = 0;
+    std::chrono::steady_clock::time_point last_tick_, last_look_;
+    int polls_to_look_ = 1;
     double expected_ = 0.0;
     std::atomic<double> done_ = 0.0;
 

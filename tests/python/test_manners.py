@@ -77,6 +77,107 @@ for name, call in calls.items():
     assert done.stdout.split() == [word for name in names for word in (name, "ok")]
 
 
+def test_ctrl_c_stops_the_packing_of_wide_rows():
+    done = run(
+        LONG_CALL
+        + """
+x = np.random.default_rng(0).normal(size=(2000, 60_000)).astype(np.float32)
+for wait in (0.1, 0.3, 0.6):
+    sent = []
+    def interrupt():
+        sent.append(time.perf_counter())
+        os.kill(os.getpid(), signal.SIGINT)
+    threading.Timer(wait, interrupt).start()
+    try:
+        tripletmine.nearest(x, n_threads=1)
+        print("was not interrupted")
+    except KeyboardInterrupt:
+        delay = time.perf_counter() - sent[0]
+        print("ok" if delay < 0.5 else delay)
+"""
+    )
+    assert (done.stdout.split(), done.stderr) == (["ok"] * 3, "")
+
+
+@pytest.mark.parametrize("progress", [None, "lambda done, total: None"])
+def test_a_call_of_a_daemon_thread_ends_with_the_process(progress):
+    done = run(
+        LONG_CALL
+        + f"""
+call = lambda: tripletmine.nearest(x, n_threads=2, progress={progress})
+threading.Thread(target=call, daemon=True).start()
+time.sleep(0.5)
+print("end")
+""",
+        TRIPLETMINE_ISA="portable",
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "end\n", "")
+
+
+def test_without_memory_for_threads_a_call_ends_in_order():
+    """Where OpenMP would end the process."""
+    done = run(
+        """
+        import resource
+        import numpy as np
+        import tripletmine
+
+        x = np.random.default_rng(0).normal(size=(2000, 64)).astype(np.float32)
+        alone = tripletmine.nearest(x, n_threads=1)
+        with open("/proc/self/status") as status:
+            (size,) = [line.split()[1] for line in status if line.startswith("VmSize")]
+        resource.setrlimit(resource.RLIMIT_AS, (1024 * int(size) + 60 * 2**20,) * 2)
+        try:
+            together = tripletmine.nearest(x, n_threads=24)
+        except MemoryError:
+            together = alone
+        print(all(np.array_equal(a, b) for a, b in zip(alone, together)))
+        """
+    )
+    assert (done.stdout, done.stderr) == ("True\n", "")
+
+
+@pytest.mark.parametrize("changed", ["embeddings", "labels"])
+def test_what_is_changed_during_a_call_does_not_crash_it(changed):
+    """The answer may be any, or an error."""
+    done = run(
+        f"""
+        import threading
+        import numpy as np
+        import tripletmine
+
+        rng = np.random.default_rng(0)
+        embeddings, labels = rng.normal(size=(3000, 48)).astype(np.float32), np.arange(3000) % 30
+        good, changed = {changed}.copy(), {changed}
+        done = threading.Event()
+
+        def change():
+            while not done.is_set():
+                changed[::7] = np.nan if changed.dtype.kind == "f" else 0
+                changed[:] = good
+
+        thread = threading.Thread(target=change)
+        thread.start()
+        for _ in range(3):
+            for call in (
+                lambda: tripletmine.census(embeddings, labels, margins=0.1, metric="euclidean"),
+                lambda: tripletmine.mine(embeddings, labels, pos_strategy="random",
+                                         neg_strategy="random", num_negatives=3),
+                lambda: tripletmine.mine(embeddings, labels, pos_strategy="all", fallback="easy"),
+                lambda: tripletmine.batch_all_loss(embeddings, labels, grad=True),
+            ):
+                try:
+                    call()
+                except ValueError:
+                    pass
+        done.set()
+        thread.join()
+        print("end")
+        """
+    )
+    assert (done.returncode, done.stdout) == (0, "end\n"), done.stderr
+
+
 def test_the_library_works_after_an_interrupted_call(monkeypatch):
     monkeypatch.setenv("TRIPLETMINE_ISA", "portable")
 
