@@ -7,7 +7,8 @@
 //
 // Counts are exact. Sums are of distances that come, for most pairs, from float32 scores, which is
 // good enough for a mean unless what is summed is about as small as their error (the anchors of
-// which that is so are summed again in float64), or a few rows make up the mean (all are).
+// which that is so are summed again in float64), or a few rows make up the mean (all are), or the
+// errors of many anchors might show in the mean of all (those of the largest are).
 #include "census.hpp"
 
 #include <algorithm>
@@ -32,9 +33,10 @@ constexpr double block_bytes = 64.0 * 1024 * 1024, negative_bytes = 24.0;
 constexpr std::int64_t few = 1000;
 constexpr double uneven = 16.0;
 // The part of an anchor's losses with a margin that their errors may make up, if these are as large
-// as they usually are at most (on average they are ten to forty times smaller, and over all anchors
-// they average out). And the part of its largest loss that the error of a single distance may be.
-constexpr double tolerance = 0x1p-13, tolerance_of_one = 0x1p-14;
+// as they usually are at most; and the part of all losses, where those of anchors are independent.
+// (On average errors are seven to forty times smaller.) And the part of its largest loss that the
+// error of a single distance may be.
+constexpr double tolerance = 0x1p-11, tolerance_in_all = 0x1p-19, tolerance_of_one = 0x1p-14;
 
 class Counter {
 public:
@@ -57,6 +59,7 @@ public:
         census_.loss.resize(rows * margins_.size());
         rows_.resize(rows);
         coarse_.resize(rows);
+        doubts_.resize(rows * margins_.size());
         std::atomic<std::int64_t> without_positive = 0, without_negative = 0;
         count_by_anchor(
             join_, static_cast<std::int64_t>(margins_.size() + 2),
@@ -70,6 +73,7 @@ public:
         census_.report.anchors = join_.rows().size();
         census_.report.anchors_without_positive = without_positive;
         census_.report.anchors_without_negative = without_negative;
+        for (std::size_t m = 0; m < margins_.size(); ++m) settle_mean(m);
         sum_again();
     }
 
@@ -144,6 +148,7 @@ private:
                 // All of one sign: a row has its own rounding in all its scores.
                 doubt += error_of_each(own.norm2, total) * static_cast<double>(total.count);
             }
+            doubts_[anchor * margins_.size() + m] = static_cast<float>(doubt);
             coarse = coarse || doubt > tolerance * census_.loss[anchor * margins_.size() + m];
         }
         rows_[anchor] = own.row;
@@ -157,6 +162,32 @@ private:
         // Rounding must not make a loss negative, nor overflow make it small.
         census_.loss[anchor * margins_.size() + m] +=
             std::isfinite(loss) ? std::max(0.0, loss) : INFINITY;
+    }
+
+    // Leaves so many anchors to be summed again, those of the largest doubts, that the doubts of
+    // the others hardly show in the mean of a margin.
+    void settle_mean(std::size_t m) {
+        const std::size_t step = margins_.size();
+        double in_all = 0.0, doubt2 = 0.0;
+        std::vector<std::size_t> doubtful;
+        for (std::size_t anchor = 0; anchor < coarse_.size(); ++anchor) {
+            in_all += census_.loss[anchor * step + m];
+            const double doubt = doubts_[anchor * step + m];
+            if (coarse_[anchor] != 0 || doubt == 0.0) continue;
+            doubt2 += doubt * doubt;
+            doubtful.push_back(anchor);
+        }
+        const double most = tolerance_in_all * in_all;
+        if (!(doubt2 > most * most)) return;
+        std::sort(doubtful.begin(), doubtful.end(), [&](std::size_t a, std::size_t b) {
+            return doubts_[a * step + m] < doubts_[b * step + m];
+        });
+        double left2 = 0.0;  // of the smallest
+        for (const std::size_t anchor : doubtful) {
+            const double doubt = doubts_[anchor * step + m];
+            left2 += doubt * doubt;
+            if (left2 > most * most) coarse_[anchor] = 1;
+        }
     }
 
     // The losses of the anchors that need it, from the distances of all their negatives.
@@ -219,6 +250,7 @@ private:
     // By anchor: its row, and whether its losses need float64.
     std::vector<std::int64_t> rows_;
     std::vector<std::uint8_t> coarse_;
+    std::vector<float> doubts_;  // by margin too: how far its losses may be off, usually
 };
 
 // All anchors, or blocks of them where those under way at once may be too many to hold.

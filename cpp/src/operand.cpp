@@ -155,8 +155,8 @@ Operand::Operand(Team& team, const Dataset& dataset, const KernelSet& kernels, c
 // multiplied and less the origin already.
 struct Operand::Sources {
     const void* rows[panel_rows];
-    float factors[panel_rows];
-    double along[panel_rows] = {};  // c·u
+    float factors[panel_rows], rests[panel_rows] = {};  // a factor is the sum of both
+    double along[panel_rows] = {};                      // c·u
     std::vector<float> copies;
 };
 
@@ -173,6 +173,8 @@ Operand::Sources Operand::sources(std::int64_t first) const {
         if (as_it_lies && 0x1p-100 < factor && factor < 0x1p100) {
             found.rows[lane] = own;
             found.factors[lane] = static_cast<float>(factor);
+            found.rests[lane] =
+                static_cast<float>(factor - static_cast<double>(found.factors[lane]));
             continue;
         }
         found.copies.resize(static_cast<std::size_t>(panel_rows * dim));
@@ -198,7 +200,8 @@ Operand::Sources Operand::sources(std::int64_t first) const {
 
 void Operand::pack_floats(std::int64_t first, std::byte* panel) const {
     const Sources from = sources(first);
-    kernels_.pack_floats(from.rows, from.factors, dataset_.dim(), reinterpret_cast<float*>(panel));
+    kernels_.pack_floats(from.rows, from.factors, from.rests, dataset_.dim(),
+                         reinterpret_cast<float*>(panel));
 }
 
 // Of a row packed so: u, q and how far they are apart.
@@ -242,7 +245,7 @@ void Operand::pack_codes(std::int64_t first, Scratch& scratch, std::byte* panel)
 
 // Sixteen rows v become Qᵀv.
 void Operand::project(Sources& rows, Scratch& scratch) const {
-    kernels_.pack_floats(rows.rows, rows.factors, dataset_.dim(), scratch.whole.data());
+    kernels_.pack_floats(rows.rows, rows.factors, rows.rests, dataset_.dim(), scratch.whole.data());
     projection_->directions().multiply(scratch.whole.data(), scratch.projected.data());
     for (std::int64_t lane = 0; lane < panel_rows; ++lane) {
         rows.rows[lane] = scratch.projected.data() + lane * projection_->directions().count;

@@ -264,7 +264,7 @@ void check_pack_floats(Tally& tally, const KernelSet& kernels) {
         std::vector<std::vector<char>> memory;
         std::vector<std::vector<float>> values;
         std::vector<const void*> rows;
-        std::vector<float> factors, panel(length * panel_rows, -1.0f);
+        std::vector<float> factors, rests, panel(length * panel_rows, -1.0f);
         for (int row = 0; row < panel_rows; ++row) {
             values.emplace_back();
             for (std::size_t k = 0; k < length; ++k) {
@@ -275,13 +275,16 @@ void check_pack_floats(Tally& tally, const KernelSet& kernels) {
             std::memcpy(memory.back().data() + shift, values.back().data(), length * sizeof(float));
             rows.push_back(memory.back().data() + shift);
             factors.push_back(std::ldexp(static_cast<float>(1.0 + random.uniform()), row - 8));
+            rests.push_back(factors.back() * static_cast<float>(random.uniform() - 0.5) * 0x1p-23f);
         }
-        kernels.pack_floats(rows.data(), factors.data(), dim, panel.data());
+        kernels.pack_floats(rows.data(), factors.data(), rests.data(), dim, panel.data());
         bool right = true;
         for (std::size_t k = 0; k < length; ++k) {
             for (std::size_t row = 0; row < panel_rows; ++row) {
-                const float expected = values[row][k] * factors[row];
-                right = right && panel[k * panel_rows + row] == expected;
+                const double factor = static_cast<double>(factors[row]) + rests[row];
+                const double expected = values[row][k] * factor;
+                right = right && std::abs(panel[k * panel_rows + row] - expected) <=
+                                     0x1.1p-23 * std::abs(expected);
             }
         }
         tally.check(right, "pack_floats of " + std::to_string(dim) + " elements");

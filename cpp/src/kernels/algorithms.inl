@@ -873,15 +873,16 @@ void transpose(const void* from, std::ptrdiff_t from_stride, void* to,
     }
 }
 
-void pack_floats(const void* const* rows, const float* factors, std::int64_t dim,
-                 float* panel) noexcept {
+void pack_floats(const void* const* rows, const float* factors, const float* rests,
+                 std::int64_t dim, float* panel) noexcept {
     const std::int64_t whole = dim / F32::width * F32::width;
     for (std::int64_t k = 0; k < whole; k += F32::width) {
         for (int row = 0; row < panel_rows; row += F32::width) {
             F32 square[F32::width];
             for (int i = 0; i < F32::width; ++i) {
-                square[i] = mul(F32::load(static_cast<const float*>(rows[row + i]) + k),
-                                F32::broadcast(factors + row + i));
+                const F32 x = F32::load(static_cast<const float*>(rows[row + i]) + k);
+                square[i] = fma(x, F32::broadcast(factors + row + i),
+                                mul(x, F32::broadcast(rests + row + i)));
             }
             exchange(square);
             for (int i = 0; i < F32::width; ++i) {
@@ -893,7 +894,7 @@ void pack_floats(const void* const* rows, const float* factors, std::int64_t dim
         for (int row = 0; row < panel_rows; ++row) {
             float value;
             __builtin_memcpy(&value, static_cast<const float*>(rows[row]) + k, sizeof value);
-            panel[k * panel_rows + row] = value * factors[row];
+            panel[k * panel_rows + row] = value * factors[row] + value * rests[row];
         }
     }
 }

@@ -259,9 +259,10 @@ struct KernelSet {
     // block of the packing goes from row side to column side, and back.
     void (*transpose)(const void* from, std::ptrdiff_t from_stride, void* to,
                       std::ptrdiff_t to_stride) noexcept;
-    // A panel of sixteen rows of float32 as they lie, each times its factor.
-    void (*pack_floats)(const void* const* rows, const float* factors, std::int64_t dim,
-                        float* panel) noexcept;
+    // A panel of sixteen rows of float32 as they lie, each times its factor and a small rest of it:
+    // its rounding would be one error of all scores of a row.
+    void (*pack_floats)(const void* const* rows, const float* factors, const float* rests,
+                        std::int64_t dim, float* panel) noexcept;
 
     // Adds the candidates to the entries of their slots. Writes the places, ascending, of those
     // whose slot is open, and the first slots that they may be in; returns how many they are.

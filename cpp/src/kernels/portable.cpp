@@ -106,7 +106,7 @@ inline I32 max(I32 a, const I32& b) {
     for (int i = 0; i < 4; ++i) a.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i];
     return a;
 }
-inline I32 shift_right(I32 a, int bits) {
+[[maybe_unused]] inline I32 shift_right(I32 a, int bits) {
     for (int i = 0; i < I32::width; ++i) a.v[i] >>= bits;
     return a;
 }
