@@ -80,11 +80,13 @@ void await(const std::atomic<std::uint32_t>& word, Wanted wanted) {
 }
 
 // gcc's OpenMP ends the process where it cannot make a thread. So that no more are asked for than
-// there can be, they are made for a moment first: once in each calling thread, which has a pool of
-// its own, for its largest team so far. Returns how many there may be, the calling one among them.
+// there can be (with a stack of the usual size), those beyond the last team of the calling thread,
+// which has a pool of its own and keeps no more, are made for a moment first. Returns how many
+// there may be, the calling one among them.
 int threads_to_be_had(int wanted) {
     thread_local int had = 1;
-    if (wanted <= had) return wanted;
+    if (wanted == 1) return 1;
+    if (wanted <= had) return had = wanted;
     std::atomic<bool> enough = false;
     std::vector<std::thread> threads;
     try {

@@ -105,13 +105,14 @@ def anchors(value: Any, length: int) -> Int64s | None:
                 f"anchors: found an array of {array.dtype} and shape {array.shape}, expected "
                 f"a slice or a one-dimensional array of row indices{advice}"
             )
-        bad = np.flatnonzero((array < 0) | (array >= length)) if array.size else array
+        rows = _indices("anchors", array)
+        bad = np.flatnonzero((rows < 0) | (rows >= length))
         if bad.size:
             raise ValueError(
-                f"anchors: found {array[bad[0]]} at entry {bad[0]}, expected indices from 0 to "
+                f"anchors: found {rows[bad[0]]} at entry {bad[0]}, expected indices from 0 to "
                 f"{length - 1}"
             )
-        rows = np.sort(array.astype(np.int64))
+        rows.sort()
         twice = np.flatnonzero(rows[1:] == rows[:-1])
         if twice.size:
             raise ValueError(f"anchors: found {rows[twice[0]]} twice, expected each row once")
@@ -234,9 +235,11 @@ def entries(name: str, value: Any, width: int, length: int) -> Int64s:
             raise ValueError(f"{name}: found arrays of shapes {shapes}, expected one length")
         if {column.dtype.kind for column in columns} == {"i", "u"}:  # together they might be floats
             columns = [_indices(name, column) for column in columns]
-        array = np.stack(columns, axis=1)
+        array, is_own = np.stack(columns, axis=1), True
+    elif hasattr(value, "as_array"):
+        array, is_own = value.as_array(), True
     else:
-        array = _as_array(name, value.as_array() if hasattr(value, "as_array") else value)
+        array, is_own = _as_array(name, value), False
     if array.size == 0 and array.ndim != 2:
         array = np.empty((0, width), dtype=np.int64)
     if array.ndim != 2 or array.shape[1] != width:
@@ -245,13 +248,19 @@ def entries(name: str, value: Any, width: int, length: int) -> Int64s:
         )
     if array.dtype.kind not in "iu" and array.size:
         raise TypeError(f"{name}: found an array of {array.dtype}, expected row indices")
-    bad = np.argwhere((array < 0) | (array >= length))
+    if array.dtype == np.uint64 and array.size and int(array.max()) >= 2**63:
+        raise ValueError(f"{name}: found {array.max()}, expected indices from 0 to {length - 1}")
+    if is_own:
+        rows = np.ascontiguousarray(array, dtype=np.int64)
+    else:
+        rows = np.array(array, dtype=np.int64, order="C")
+    bad = np.argwhere((rows < 0) | (rows >= length))
     if len(bad):
         raise ValueError(
-            f"{name}: found {array[tuple(bad[0])]} in entry {bad[0][0]}, expected indices from 0 "
+            f"{name}: found {rows[tuple(bad[0])]} in entry {bad[0][0]}, expected indices from 0 "
             f"to {length - 1}"
         )
-    return np.array(array, dtype=np.int64, order="C")
+    return rows
 
 
 def flags(name: str, value: Any, length: int) -> npt.NDArray[np.uint8]:

@@ -175,12 +175,12 @@ def mine_hard_negatives(
     if margin is not None:
         absolute_margin = margin
         _logger.warning("margin is an old name: use absolute_margin")
-    if output_format == "n-tuple-scores":
-        _logger.warning("n-tuple-scores is an old name: use 'n-tuple' with output_scores=True")
-        output_format, output_scores = "n-tuple", True
     if include_positives and output_format != "n-tuple":
         _logger.warning("include_positives keeps the order of ranks: output_format is 'n-tuple'")
         output_format = "n-tuple"
+    if output_format == "n-tuple-scores":
+        _logger.warning("n-tuple-scores is an old name: use 'n-tuple' with output_scores=True")
+        output_format, output_scores = "n-tuple", True
     _options.choice("output_format", output_format, OUTPUT_FORMATS)
     _options.choice("sampling_strategy", sampling_strategy, _options.SAMPLINGS)
     num_negatives, range_min, range_max = _arguments.rank_window(

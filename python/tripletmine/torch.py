@@ -169,9 +169,9 @@ class _TripletLoss(torch.autograd.Function):
         weights = np.broadcast_to(_on_cpu(grad_output.double()).numpy(), count)
         if ctx.reduction == "mean":
             weights = weights / max(1, count)
-        # Without a power of two, which is exact and makes inf of what is beyond the type, as
-        # autograd does: the embeddings are not to blame for what a loss is multiplied by.
-        power = max(0, int(np.frexp(np.abs(weights).max(initial=0.0))[1]) - 1)
+        # Of huge ones without a power of two, which is exact and makes inf of what is beyond the
+        # type, as autograd does: the embeddings are not to blame for what a loss is multiplied by.
+        power = max(0, int(np.frexp(np.abs(weights).max(initial=0.0))[1]) - 64)
         gradient = _losses.weighted_triplet_gradient(
             _on_cpu(embeddings), ctx.triplets, np.ldexp(weights, -power), **ctx.options
         )

@@ -363,6 +363,9 @@ def test_what_threads_may_change_is_copied():
         _arrays.anchors(rows[:3], 6),
     ):
         assert not np.shares_memory(own, rows)
+    columns = np.asfortranarray(rows.reshape(2, 3))
+    assert _arrays.entries("triplets", columns, 3, 6).flags.c_contiguous
+    assert _arrays.codes("labels", rows[::-1], 6)[0].tolist() == rows[::-1].tolist()
 
 
 def test_rows_of_bfloat16_in_a_list():

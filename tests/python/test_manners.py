@@ -81,22 +81,27 @@ def test_ctrl_c_stops_the_packing_of_wide_rows():
     done = run(
         LONG_CALL
         + """
-x = np.random.default_rng(0).normal(size=(2000, 60_000)).astype(np.float32)
-for wait in (0.1, 0.3, 0.6):
+x = np.random.default_rng(0).normal(size=(20, 60_000)).astype(np.float32)
+x = np.tile(x, (50, 1)) + np.arange(1000, dtype=np.float32)[:, None]
+for wait in (0.1, 0.3):
     sent = []
     def interrupt():
         sent.append(time.perf_counter())
         os.kill(os.getpid(), signal.SIGINT)
-    threading.Timer(wait, interrupt).start()
+    timer = threading.Timer(wait, interrupt)
+    timer.start()
     try:
         tripletmine.nearest(x, n_threads=1)
+        timer.cancel()
+        timer.join()
         print("was not interrupted")
     except KeyboardInterrupt:
         delay = time.perf_counter() - sent[0]
         print("ok" if delay < 0.5 else delay)
-"""
+""",
+        TRIPLETMINE_ISA="portable",
     )
-    assert (done.stdout.split(), done.stderr) == (["ok"] * 3, "")
+    assert (done.stdout.split(), done.stderr) == (["ok"] * 2, "")
 
 
 @pytest.mark.parametrize("progress", [None, "lambda done, total: None"])
@@ -137,45 +142,51 @@ def test_without_memory_for_threads_a_call_ends_in_order():
     assert (done.stdout, done.stderr) == ("True\n", "")
 
 
-@pytest.mark.parametrize("changed", ["embeddings", "labels"])
+@pytest.mark.parametrize("changed", ["embeddings", "labels", "triplets"])
 def test_what_is_changed_during_a_call_does_not_crash_it(changed):
     """The answer may be any, or an error."""
     done = run(
         f"""
-        import threading
+        import threading, time
         import numpy as np
         import tripletmine
 
         rng = np.random.default_rng(0)
-        embeddings, labels = rng.normal(size=(3000, 48)).astype(np.float32), np.arange(3000) % 30
+        embeddings, labels = rng.normal(size=(1500, 48)).astype(np.float32), np.arange(1500) % 30
+        triplets = rng.integers(0, 1500, size=(100_000, 3))
         good, changed = {changed}.copy(), {changed}
         done = threading.Event()
 
         def change():
             while not done.is_set():
-                changed[::7] = np.nan if changed.dtype.kind == "f" else 0
+                time.sleep(0.003)
+                changed[::7] = np.nan if changed.dtype.kind == "f" else 10**9
+                time.sleep(0.001)
                 changed[:] = good
 
         thread = threading.Thread(target=change)
         thread.start()
-        for _ in range(3):
+        answers = 0
+        for _ in range(6):
             for call in (
                 lambda: tripletmine.census(embeddings, labels, margins=0.1, metric="euclidean"),
                 lambda: tripletmine.mine(embeddings, labels, pos_strategy="random",
                                          neg_strategy="random", num_negatives=3),
                 lambda: tripletmine.mine(embeddings, labels, pos_strategy="all", fallback="easy"),
                 lambda: tripletmine.batch_all_loss(embeddings, labels, grad=True),
+                lambda: tripletmine.triplet_loss(embeddings, triplets),
             ):
                 try:
                     call()
+                    answers += 1
                 except ValueError:
                     pass
         done.set()
         thread.join()
-        print("end")
+        print(answers > 0)
         """
     )
-    assert (done.returncode, done.stdout) == (0, "end\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
 
 
 def test_the_library_works_after_an_interrupted_call(monkeypatch):

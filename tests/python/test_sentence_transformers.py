@@ -265,9 +265,11 @@ def test_a_pool_of_processes_is_started_where_it_has_work_and_stopped(tmp_path):
 
 
 def test_an_old_output_format():
-    old = mine_hard_negatives(pairs(), Model(), output_format="n-tuple-scores", verbose=False)
-    options = {"output_format": "n-tuple", "output_scores": True, "verbose": False}
-    assert_equal(old, mine_hard_negatives(pairs(), Model(), **options))
+    old = {"output_format": "n-tuple-scores", "verbose": False}
+    new = {"output_format": "n-tuple", "verbose": False}
+    for options in ({"output_scores": True}, {"include_positives": True}):
+        assert_equal(mine_hard_negatives(pairs(), Model(), **options | old),
+                     mine_hard_negatives(pairs(), Model(), **options | new))  # fmt: skip
 
 
 def test_statistics(capsys):

@@ -229,9 +229,21 @@ def test_a_gradient_beyond_float32_is_infinite_as_autograd_makes_it():
     assert torch.equal(torch.isfinite(own), torch.isfinite(x.grad))
 
 
+def test_a_huge_weight_takes_no_digits_from_others():
+    x = X.clone().requires_grad_()
+    weights = torch.ones(20)
+    weights[0] = 1e38
+    triplets = torch.arange(60).reshape(20, 3)
+    TripletLoss(margin=50.0, reduction="none")(x, triplets).backward(weights)
+    own = x.grad.clone()
+    x.grad = None
+    TripletLoss(margin=50.0, reduction="sum")(x, triplets[1:]).backward()
+    assert torch.equal(own[3:], x.grad[3:])
+
+
 def test_loss_checks_embeddings_first():
     with pytest.raises(ValueError, match=r"embeddings: found an array of shape \(8,\)"):
-        TripletLoss()(X[0], torch.tensor([[0, 1, 2]]))
+        TripletLoss()(X[0], torch.tensor([[0, 1, 99]]))
 
 
 # ------------------------------------------------------------------------------------------ dataset
