@@ -45,7 +45,7 @@ public:
           join_(join),
           metric_(metric),
           largest_norm2_(join.cols().largest_norm2()),
-          unit_(std::abs(join.space().distances(0.0, tally_unit))),
+          unit_(std::abs(join.space().distances(tally_unit))),
           few_(join.cols().size() < few ||
                (metric != Metric::cosine && largest_norm2_ > uneven * join.cols().mean_norm2())),
           margins_(margins),

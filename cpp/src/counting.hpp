@@ -52,7 +52,7 @@ private:
     // From the last threshold to distance 0, or to the best score there is.
     static BucketRange span_of(const ScoreSpace& space, const Thresholds& thresholds) {
         constexpr double best = 1.0, worst = -2.0;  // of rows of norm 1, but for rounding
-        const double high = from_differences(space.metric) ? 0.0 : best;
+        const double high = space.metric == Metric::dot ? best : 0.0;
         double low = worst;
         if (thresholds.size() > 0) {
             low = std::clamp(space.score(thresholds[thresholds.size() - 1]), worst, high);
@@ -100,9 +100,7 @@ private:
                 entry = 0;
             }
             if (count > 0) {
-                counts_->add(s, count,
-                             space.distances(static_cast<double>(count),
-                                             static_cast<double>(sum) * tally_unit));
+                counts_->add(s, count, space.distances(static_cast<double>(sum) * tally_unit));
             }
         }
         tallied_ = 0;

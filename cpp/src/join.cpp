@@ -112,8 +112,7 @@ const Origin& Join::origin(Precision precision) {
     auto& origin = origins_[static_cast<std::size_t>(std::max(precision, Precision::coarse))];
     if (!origin) {
         const Scorer& scorer = scorer_of(kernels_, precision);
-        origin = std::make_shared<const Origin>(
-            of_codes(scorer.format) ? origin_of(*cols_, space_, scorer) : Origin{});
+        origin = std::make_shared<const Origin>(origin_of(*cols_, space_, scorer));
     }
     return *origin;
 }
@@ -146,7 +145,8 @@ Pairing Join::packed(Precision precision, std::int64_t budget) {
 Pairing Join::packed_for_blocks(Precision precision) {
     if (precision != Precision::fine) return packed(precision);
     constexpr std::int64_t little = std::int64_t{64} * 1024 * 1024, bytes = sizeof(float);
-    const bool quick = kernels_.fine.format == Format::float32 && cols_->float32();
+    const bool quick = kernels_.fine.format == Format::float32 && cols_->float32() &&
+                       origin(precision).point.empty();
     const bool large = rows_->size() >= 4 * most_own_rows * team_.size() &&
                        rows_->dim() * bytes * most_own_rows <= block_cache;
     return packed(Precision::fine,

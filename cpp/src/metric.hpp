@@ -80,9 +80,10 @@ inline double reach(double from, double margin) {
 
 // Scores: large is close. Rows are scaled to u = x/‖x‖ (cosine) or u = s·x, s a power of two that
 // brings the largest norm into (⅓, 1]; the score of a pair is
-//     cosine       u_x·u_y             = 1 − d
+//     cosine       u_x·u_y − b_x − b_y = −d,          b = ½
 //     dot          u_x·u_y             = −s²·d
 //     (sq)euclid   u_x·u_y − b_x − b_y = −½(s·√sq)²,  b = ½‖s·x‖²
+// So scores of rows that lie close together are small, and their roundings with them (but for dot).
 struct ScoreSpace {
     Metric metric = Metric::cosine;
     double scale = 1.0;
@@ -90,7 +91,7 @@ struct ScoreSpace {
     double score(double distance) const {
         switch (metric) {
             case Metric::cosine:
-                return 1.0 - distance;
+                return -distance;
             case Metric::dot:
                 return -distance * scale * scale;
             case Metric::sqeuclidean:
@@ -102,13 +103,27 @@ struct ScoreSpace {
         return -0.5 * length * length;
     }
 
-    // What distances are a linear function of: the score, or the root of -2 times it.
-    bool linear_in_roots() const { return metric == Metric::euclidean; }
-    // The sum of so many distances, from the sum of that; as well as float64 can tell.
-    double distances(double count, double sum) const {
+    // b, of a row of this norm².
+    double bias(double norm2) const {
         switch (metric) {
             case Metric::cosine:
-                return count - sum;
+                return 0.5;
+            case Metric::dot:
+                return 0.0;
+            case Metric::euclidean:
+            case Metric::sqeuclidean:
+                break;
+        }
+        return 0.5 * (norm2 * scale) * scale;
+    }
+
+    // What distances are a linear function of: the score, or the root of -2 times it.
+    bool linear_in_roots() const { return metric == Metric::euclidean; }
+    // The sum of some distances, from the sum of that; as well as float64 can tell.
+    double distances(double sum) const {
+        switch (metric) {
+            case Metric::cosine:
+                return -sum;
             case Metric::dot:
                 return -sum / scale / scale;
             case Metric::sqeuclidean:

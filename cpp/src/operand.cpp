@@ -62,17 +62,17 @@ struct Operand::Scratch {
         projected = Buffer<float>(panel_rows * directions.count);
         exact.resize(static_cast<std::size_t>(padded(dim)));
     }
-    std::vector<double> exact, rounded;  // u and q
+    std::vector<double> exact, rounded;  // v and q
     std::vector<double> weighted;        // q times the roundings of its products
     double low_norm2 = 0.0;              // of the part whose products are left out of scores
-    double error = 0.0;                  // ‖u − q‖, of codes ‖v − q‖
+    double error = 0.0;                  // ‖v − q‖
     float scale = 1.0f;
     // Row by row; which of them depends on the format. Of codes, `floats` are rows on their way.
     std::vector<float> floats, low;
     std::vector<std::byte> codes;
     double root_dim;
     float scales[panel_rows], rests2[panel_rows];  // of codes
-    double along[panel_rows] = {};                 // of their rows: c·u
+    double along[panel_rows] = {};                 // of rows: c·u
     Buffer<float> whole, projected;                // of a projection: a panel of rows, then these
     double inside2 = 0.0;                          // ‖Qᵀv‖², at least
 };
@@ -89,7 +89,7 @@ Operand::Operand(Team& team, const Dataset& dataset, const KernelSet& kernels, c
       kernels_(kernels),
       scorer_(scorer),
       space_(space),
-      origin_(of_codes(scorer.format) ? origin : Origin{}),
+      origin_(origin),
       projection_(std::move(projection)),
       keep_(keep),
       packed_dim_(projection_ ? projection_->size() : dataset.dim()),
@@ -181,13 +181,7 @@ Operand::Sources Operand::sources(std::int64_t first) const {
         float* to = found.copies.data() + lane * dim;
         if (position < dataset_.size()) {
             exact.resize(static_cast<std::size_t>(padded(dim)));
-            dataset_.widen(position, exact.data());
-            for (double& element : exact) element *= factor;
-            if (!origin_.point.empty()) {
-                kernels_.exact_dot(exact.data(), origin_.point.data(), 0, 1, padded(dim),
-                                   &found.along[lane]);
-                for (std::size_t k = 0; k < exact.size(); ++k) exact[k] -= origin_.point[k];
-            }
+            found.along[lane] = read_row(position, exact.data());
             for (std::int64_t k = 0; k < dim; ++k) {
                 to[k] = static_cast<float>(exact[static_cast<std::size_t>(k)]);
             }
@@ -204,14 +198,25 @@ void Operand::pack_floats(std::int64_t first, std::byte* panel) const {
                          reinterpret_cast<float*>(panel));
 }
 
-// Of a row packed so: u, q and how far they are apart.
+// v = u − c of a row, padded; returns c·u.
+double Operand::read_row(std::int64_t position, double* row) const {
+    const double factor = factor_of(dataset_, space_, position);
+    const auto width = static_cast<std::size_t>(padded(dataset_.dim()));
+    dataset_.widen(position, row);
+    for (std::size_t k = 0; k < width; ++k) row[k] *= factor;
+    if (origin_.point.empty()) return 0.0;
+    double along = 0.0;
+    kernels_.exact_dot(row, origin_.point.data(), 0, 1, padded(dataset_.dim()), &along);
+    for (std::size_t k = 0; k < width; ++k) row[k] -= origin_.point[k];
+    return along;
+}
+
+// Of a row packed so: v, q and how far they are apart.
 void Operand::measure_floats(std::int64_t position, const std::byte* panel,
                              Scratch& scratch) const {
-    const double factor = factor_of(dataset_, space_, position);
     const float* packed = reinterpret_cast<const float*>(panel) + position % panel_rows;
-    dataset_.widen(position, scratch.exact.data());
+    scratch.along[position % panel_rows] = read_row(position, scratch.exact.data());
     for (std::int64_t k = 0; k < dataset_.dim(); ++k) {
-        scratch.exact[static_cast<std::size_t>(k)] *= factor;
         scratch.rounded[static_cast<std::size_t>(k)] = static_cast<double>(packed[k * panel_rows]);
     }
     measure_error(scratch);
@@ -282,8 +287,9 @@ void Operand::measure_projected(std::int64_t position, Scratch& scratch) const {
     double norm2 = 0.0;
     kernels_.exact_dot(scratch.exact.data(), scratch.exact.data(), 0, 1, padded(packed_dim_),
                        &norm2);
-    const double off = (projection_->rounding() + 0x1p-22 * (1.0 + projection_->skew())) *
-                           (norm_of(position) + origin_.norm) * (1.0 + 0x1p-20) +
+    const double length = std::sqrt(length2_of(position, scratch));
+    const double off = (projection_->rounding() + 0x1p-22 * (1.0 + projection_->skew())) * length *
+                           (1.0 + 0x1p-20) +
                        static_cast<double>(dataset_.dim()) * scratch.root_dim * 0x1p-120;
     scratch.error += off;
     const double inside = std::max(0.0, std::sqrt(norm2) * (1.0 - 0x1p-30) - off);
@@ -324,10 +330,9 @@ void Operand::pack_bfloats(std::int64_t first, Scratch& scratch, std::byte* pane
 // Scales the row to u, and rounds that to what the format can hold of it.
 void Operand::round_row(std::int64_t position, std::int64_t lane, Scratch& scratch) const {
     const std::int64_t dim = dataset_.dim();
-    const double factor = factor_of(dataset_, space_, position);
     double* exact = scratch.exact.data();
     double* rounded = scratch.rounded.data();
-    dataset_.widen(position, exact);
+    scratch.along[position % panel_rows] = read_row(position, exact);
     switch (scorer_.format) {
         case Format::float32:
         case Format::int8:
@@ -335,7 +340,6 @@ void Operand::round_row(std::int64_t position, std::int64_t lane, Scratch& scrat
             return;  // have packings of their own
         case Format::bfloat16: {
             float* floats = scratch.floats.data() + lane * depth_;
-            for (std::int64_t k = 0; k < dim; ++k) exact[k] *= factor;
             for (std::int64_t k = 0; k < dim; ++k) {
                 floats[k] = round_to_bfloat16(static_cast<float>(exact[k]));
                 rounded[k] = static_cast<double>(floats[k]);
@@ -345,7 +349,6 @@ void Operand::round_row(std::int64_t position, std::int64_t lane, Scratch& scrat
         case Format::bfloat16_pair: {
             float* floats = scratch.floats.data() + lane * depth_;
             float* low = scratch.low.data() + lane * depth_;
-            for (std::int64_t k = 0; k < dim; ++k) exact[k] *= factor;
             for (std::int64_t k = 0; k < dim; ++k) {
                 const float value = static_cast<float>(exact[k]);
                 floats[k] = round_to_bfloat16(value);
@@ -368,9 +371,10 @@ double Operand::norm_of(std::int64_t position) const {
 }
 
 // The row's share of what packing adds to |score − true score|, with r = ‖v − q‖ and v2 = ‖v‖²:
-//   floats      |v_x·v_y − q_x·q_y| ≤ r_x‖v_y‖ + ‖q_x‖r_y                              ≤ r + ½r²
-//   codes       r_x‖v_y‖ + r_y‖v_x‖ + r_x·r_y ≤ min(½r²/ε, R·r) + ½ε‖v‖² + ½r²,
+//   all         |v_x·v_y − q_x·q_y| ≤ r_x‖v_y‖ + r_y‖v_x‖ + r_x·r_y
+//                                    ≤ min(½r²/ε, R·r) + ½ε‖v‖² + ½r²,
 //               for 2ab ≤ a²/ε + εb² whatever ε is, with R = 1 + ‖c‖ ≥ ‖v‖
+//   floats      where c is zero                                                        ≤ r + ½r²
 //   int16       each segment's sum is off by less than 2^segment_shift·s_x·s_y, once more,
 //               s_x·s_y ≤ ½s_x² + ½s_y²
 //   projected   with v = Qq + e, r = ‖Qᵀv − q‖, η = ‖QᵀQ − 1‖, thus ‖Qᵀe‖ ≤ r + η‖q‖ and
@@ -378,7 +382,7 @@ double Operand::norm_of(std::int64_t position) const {
 //               |v_x·v_y − q_x·q_y| ≤ ‖q_x‖r_y + ‖q_y‖r_x + 3η‖q_x‖‖q_y‖ + ‖e_x‖‖e_y‖, and
 //               ‖e‖² ≤ ‖v‖² − ‖Qᵀv‖² + r² + η‖q‖²
 double Operand::packing_error(const Scratch& scratch, double r, double v2) const {
-    if (!of_codes(scorer_.format)) return r + 0.5 * r * r;
+    if (!of_codes(scorer_.format) && origin_.point.empty()) return r + 0.5 * r * r;
     const double epsilon = origin_.coarseness;
     const double crossed =
         std::min(0.5 * r * r / epsilon, (1.0 + origin_.norm) * r) + 0.5 * epsilon * v2;
@@ -393,17 +397,32 @@ double Operand::packing_error(const Scratch& scratch, double r, double v2) const
     return (1.0 + skew) * crossed + r * r + 1.5 * skew * coded * coded + 0.5 * outside2;
 }
 
+// The error of a canonical sum, and of what is made of it, in parts of M².
+double Operand::canonical_error() const {
+    return (2.0 * static_cast<double>(dataset_.dim()) + 32.0) * 0x1p-52;
+}
+
+// ‖v‖² = ‖u − c‖², at least.
+double Operand::length2_of(std::int64_t position, const Scratch& scratch) const {
+    const double norm = norm_of(position), m = norm + origin_.norm;
+    const double along = scratch.along[position % panel_rows];
+    return std::max(0.0, norm * norm - 2.0 * along + origin_.norm * origin_.norm) +
+           canonical_error() * m * m;
+}
+
 // The row's share E of the bound |score − true score| ≤ E_x + E_y, and what the sweep makes of it.
 //
-// With u the true scaled row, ‖u‖ ≤ 1, c the origin (zero but for codes), v = u − c, q the packed
-// v, r = ‖v − q‖, and M = ‖u‖ + ‖c‖ + 2r ≥ ‖q‖ + r (with a projection (1 + η) times that):
+// With u the true scaled row, ‖u‖ ≤ 1, c the origin, v = u − c, q the packed v, r = ‖v − q‖, M =
+// ‖u‖ + ‖c‖ + 2r and V = ‖v‖ + 2r ≥ ‖q‖ + r (with a projection both (1 + η) times that):
 //   packing     see above, with r some 2⁻⁵⁰(‖u‖ + ‖c‖) larger, for u − c is rounded in float64
 //   low parts   |l_x·l_y|, of pairs of bfloat16                       ≤ ½‖l‖² a row
 //   summation   m_k float32 roundings: ≤ Σγ_k|q_x[k]·q_y[k]|           ≤ ½Σγ_k·q[k]² a row,
 //               γ_k = m_k·2⁻²⁴/(1 − m_k·2⁻²⁴); (|h| + |l|)² ≤ (1 + 2⁻⁶)q² of pairs of bfloat16
 //   canonical   the float64 distance itself, of d terms               ≤ (2d + 32)·2⁻⁵²·M² a row,
 //               and b as much again
-//   sweep       three products and four operations in float32     ≤ 2⁻²²·(M² + 1.25|b| + 4E) a row
+//   sweep       four operations in float32, of integers three products before: a score passes
+//               through four or seven roundings, a bias through four at most
+//                                                    ≤ 2⁻²⁴·(2.5 or 4·V² + 4.5|b| + 16E) a row
 //   underflow   of any float32 operation, flushed to zero or not      ≤ d·2⁻¹²⁰
 void Operand::bound_row(std::int64_t position, Scratch& scratch) {
     double rounding = 0.0;
@@ -416,30 +435,32 @@ void Operand::bound_row(std::int64_t position, Scratch& scratch) {
     }
 
     const double dim = static_cast<double>(dataset_.dim());
-    const double exact_norm2 = dataset_.norm2(position), origin2 = origin_.norm * origin_.norm;
-    const double norm = norm_of(position), from_origin = norm + origin_.norm;
+    const double exact_norm2 = dataset_.norm2(position);
+    const double from_origin = norm_of(position) + origin_.norm;
     const double r =
         scratch.error * (1.0 + 0x1p-20) + (origin_.point.empty() ? 0.0 : 0x1p-50 * from_origin);
-    const double m = (from_origin + 2.0 * r) * (1.0 + (projection_ ? projection_->skew() : 0.0));
-    const double m2 = m * m * (1.0 + 0x1p-20);
-    const double canonical = (2.0 * dim + 32.0) * 0x1p-52 * m2;
-    const double along = origin_.point.empty() ? 0.0 : scratch.along[position % panel_rows];
-    const double b =
-        (from_differences(space_.metric) ? 0.5 * (exact_norm2 * space_.scale) * space_.scale
-                                         : 0.0) +
-        0.5 * origin2 - along;
-    const double v2 = norm * norm - 2.0 * along + origin2 + canonical;
+    const double stretch = (1.0 + (projection_ ? projection_->skew() : 0.0)) * (1.0 + 0x1p-21);
+    const double v2 = length2_of(position, scratch);
+    const double m = (from_origin + 2.0 * r) * stretch, v = (std::sqrt(v2) + 2.0 * r) * stretch;
+    const double canonical = canonical_error() * m * m;
+    const double b = space_.bias(exact_norm2) + 0.5 * origin_.norm * origin_.norm -
+                     scratch.along[position % panel_rows];
 
     double error = (packing_error(scratch, r, v2) + 0.5 * scratch.low_norm2) * (1.0 + 0x1p-20) +
                    0.5 * (1.0 + 0x1p-6) * rounding + 2.0 * canonical + dim * 0x1p-120;
-    error += 0x1p-22 * (m2 + 1.25 * std::abs(b) + 4.0 * error);
+    const double roundings = of_codes(scorer_.format) ? 4.0 : 2.5;
+    error += 0x1p-24 * (roundings * v * v + 4.5 * std::abs(b) + 16.0 * error);
     const bool trusted = space_.metric != Metric::cosine || exact_norm2 == 0.0 ||
                          exact_norm2 >= smallest_trusted_norm2;
     if (!trusted || !(error < unbounded)) error = unbounded;
 
-    near_bias_.data()[position] = ScoreSpace::round_down(b - error);
-    far_bias_.data()[position] = ScoreSpace::round_down(-b - error);
-    width_.data()[position] = -ScoreSpace::round_down(-2.0 * error);
+    const float near = ScoreSpace::round_down(b - error);
+    const float far = ScoreSpace::round_down(-b - error);
+    near_bias_.data()[position] = near;
+    far_bias_.data()[position] = far;
+    // 2E, and what is rounded down.
+    width_.data()[position] = -ScoreSpace::round_down(
+        std::min(static_cast<double>(near) - b, static_cast<double>(far) + b) - error);
     middle_.data()[position] = static_cast<float>(b);
     const bool shifted = scorer_.format == Format::int16;  // as sums of codes are
     scale_.data()[position] = shifted ? scratch.scale * (1 << segment_shift / 2) : scratch.scale;

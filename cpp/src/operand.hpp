@@ -39,8 +39,8 @@ struct RowSide {
 
 class Operand {
 public:
-    // With keep == false only the bounds are kept. The origin is for codes, a projection (null:
-    // none) for those of int8, and both are the same for all operands that meet.
+    // With keep == false only the bounds are kept. A projection (null: none) is for codes of int8;
+    // it and the origin are the same for all operands that meet.
     Operand(Team& team, const Dataset& dataset, const KernelSet& kernels, const Scorer& scorer,
             const ScoreSpace& space, const Origin& origin,
             std::shared_ptr<const Projection> projection, bool keep);
@@ -113,6 +113,7 @@ private:
     void project(Sources& rows, Scratch& scratch) const;
     template <typename OnRow>
     void pack_bfloats(std::int64_t first, Scratch& scratch, std::byte* panel, OnRow on_row) const;
+    double read_row(std::int64_t position, double* row) const;
     void measure_floats(std::int64_t position, const std::byte* panel, Scratch& scratch) const;
     void measure_codes(std::int64_t position, Scratch& scratch) const;
     void measure_projected(std::int64_t position, Scratch& scratch) const;
@@ -122,6 +123,8 @@ private:
     std::int64_t blocks() const { return panel_bytes() / packing_block; }
     void take_offset(std::byte* block, std::int32_t* start) const;
     double norm_of(std::int64_t position) const;
+    double canonical_error() const;
+    double length2_of(std::int64_t position, const Scratch& scratch) const;
     double packing_error(const Scratch& scratch, double r, double v2) const;
     void bound_row(std::int64_t position, Scratch& scratch);
 

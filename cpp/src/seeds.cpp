@@ -273,7 +273,7 @@ std::vector<std::vector<std::int64_t>> Seeker::choose_blocks() const {
     const ScoreSpace space =
         score_space(metric, std::max(row_blocks.largest_norm2(), col_blocks.largest_norm2()));
     const Scorer& scorer = pairing_.scorer();
-    const Origin origin = of_codes(scorer.format) ? origin_of(col_blocks, space, scorer) : Origin{};
+    const Origin origin = origin_of(col_blocks, space, scorer);
     const Operand row_operand(team_, row_blocks, kernels_, scorer, space, origin, nullptr, true);
     const Operand col_operand(team_, col_blocks, kernels_, scorer, space, origin, nullptr, true);
     const Pairing pairing{&row_blocks, &col_blocks, &row_operand, &col_operand,

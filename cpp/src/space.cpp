@@ -46,8 +46,25 @@ std::vector<double> mean_of(const Sample& sample) {
     return mean;
 }
 
-// How far such codes are off from the rows; roughly, as some of the rows tell.
+// How far packed rows are off from these, in parts of them; roughly.
+double coarseness_of(Format format) {
+    switch (format) {
+        case Format::float32:
+            return 0x1p-25;
+        case Format::bfloat16:
+            return 0x1p-9;
+        case Format::bfloat16_pair:
+            return 0x1p-17;
+        case Format::int8:
+        case Format::int16:
+            break;
+    }
+    return 0.0;  // that depends on the rows
+}
+
 double coarseness_of(const Sample& sample, const Scorer& scorer) {
+    if (!of_codes(scorer.format)) return coarseness_of(scorer.format);
+    constexpr double least = 0x1p-20;  // too small a number costs only what there is to gain
     constexpr std::int64_t one_in = 4;
     double sum = 0.0, measured = 0.0;
     for (std::int64_t i = 0; i < sample.count; i += one_in) {
@@ -75,7 +92,7 @@ double coarseness_of(const Sample& sample, const Scorer& scorer) {
         sum += std::sqrt(rest2 / length2) / steps;
         ++measured;
     }
-    return measured > 0.0 ? sum / measured : 0.0;
+    return std::max(measured > 0.0 ? sum / measured : 0.0, least);
 }
 
 }  // namespace
@@ -101,7 +118,7 @@ Origin origin_of(const Dataset& dataset, const ScoreSpace& space, const Scorer& 
     } else {
         origin.point.clear();
     }
-    origin.coarseness = std::max(coarseness_of(sample, scorer), Origin::least_coarseness);
+    origin.coarseness = coarseness_of(sample, scorer);
     return origin;
 }
 

@@ -32,17 +32,15 @@ struct Sample {
     void subtract(const std::vector<double>& point);
 };
 
-// Where codes are measured from: a point c of score space near the middle of the rows, if they
-// share much (the embeddings of many encoders do), else zero. What a score lacks then is a number
-// for each row, u_x·u_y = (u_x − c)·(u_y − c) − b_x − b_y with b = ½‖c‖² − c·u, and codes of
-// shorter rows are closer to them.
+// Where packed rows are measured from: a point c of score space near the middle of the rows, if
+// they share much (the embeddings of many encoders do), else zero. What a score lacks then is a
+// number for each row, u_x·u_y = (u_x − c)·(u_y − c) − b_x − b_y with b = ½‖c‖² − c·u, and what
+// shorter rows are packed as is closer to them.
 struct Origin {
     std::vector<double> point;  // empty stands for zero
     double norm = 0.0;
-    // ε: how far codes are off, usually, in parts of what they stand for. Too small a number costs
-    // only what there is to gain.
-    double coarseness = least_coarseness;
-    static constexpr double least_coarseness = 0x1p-20;
+    // ε: how far packed rows are off, usually, in parts of what they stand for.
+    double coarseness = 1.0;
 };
 Origin origin_of(const Dataset& dataset, const ScoreSpace& space, const Scorer& scorer);
 

@@ -61,6 +61,9 @@ std::vector<Rows> awkward_rows() {
     all.push_back(make_rows("near-duplicates", 51, 300, [&](std::int64_t, std::int64_t k) {
         return std::sin(static_cast<double>(k)) + 1e-9 * random.uniform();
     }));
+    all.push_back(make_rows("close together", 51, 100, [&](std::int64_t i, std::int64_t) {
+        return 0.3 + std::ldexp(random.uniform(), -static_cast<int>(i % 32));
+    }));
     all.push_back(make_rows("constant", 51, 64, [&](std::int64_t, std::int64_t) { return 0.1; }));
     all.push_back(make_rows("cancelling sums", 51, 256, [&](std::int64_t i, std::int64_t k) {
         return ((k + i) % 2 == 0 ? 1.0 : -1.0) * (1.0 + 1e-7 * random.uniform());
@@ -108,11 +111,10 @@ std::vector<float> all_scores(Team& team, const Dataset& dataset, const Operand&
     return scores;
 }
 
-// What is chosen for the rows, and for codes what nobody would choose.
+// What is chosen for the rows, and what nobody would choose.
 std::vector<Origin> origins_for(const Dataset& dataset, const ScoreSpace& space,
                                 const Scorer& scorer) {
     std::vector<Origin> origins{origin_of(dataset, space, scorer)};
-    if (!of_codes(scorer.format)) return origins;
     origins.push_back({{}, 0.0, 1e-3});
     for (const double length : {0.01, 1.3}) {
         Random random(5);
@@ -201,12 +203,12 @@ void check_rows(Tally& tally, const KernelSet& kernels, const Scorer& scorer, co
     });
 }
 
-// Codes of rows that share a large part are measured from that part, and are the closer for it;
-// those of rows that share little are not.
+// Codes of rows that share a large part are measured from that part, and are the closer for it,
+// however much that is, where it is no part of distances; those of rows that share little are not.
 void check_origin(Tally& tally, const KernelSet& kernels, Metric metric) {
     constexpr std::int64_t count = 700, dim = 100;
     Random random(23);
-    for (const double common : {0.0, 3.0}) {
+    for (const double common : {0.0, 3.0, 3e3}) {
         const Rows rows = make_rows("rows", count, dim, [&](std::int64_t, std::int64_t k) {
             return common * std::sin(static_cast<double>(k)) + random.uniform();
         });
@@ -229,7 +231,8 @@ void check_origin(Tally& tally, const KernelSet& kernels, Metric metric) {
             tally.check(chosen.point.empty() == (common == 0.0), what + ": not where it should be");
             if (common == 0.0) return;
             const double near = mean_width(chosen), far = mean_width(zero);
-            tally.check(near < 0.3 * far,
+            const bool alone = common < 1e3 || metric == Metric::dot;
+            tally.check(near < (alone ? 0.3 : 1e-6) * far,
                         what + ": widths " + text(near) + ", without " + text(far));
         });
     }

@@ -213,7 +213,7 @@ void check_tally(Tally& tally, const KernelSet& kernels) {
                     wrong += !(middle - width > static_cast<double>(thresholds.within()[slot]));
                     ++expected[slot];
                     sums[slot] += metric == Metric::cosine
-                                      ? 1.0 - middle
+                                      ? -middle
                                       : std::sqrt(std::max(0.0, -2.0 * middle));
                 }
                 wrong += next != open;

@@ -168,6 +168,24 @@ def test_rows_of_few_directions_are_projected(centres, monkeypatch):
         assert "directions" in planned.report.plan
 
 
+@pytest.mark.parametrize("kernel_set", SUPPORTED)
+@pytest.mark.parametrize("metric", ["cosine", "euclidean", "sqeuclidean"])
+@pytest.mark.parametrize("apart", [1e-2, 1e-3, 1e-4])
+def test_rows_close_together_are_filtered_as_others_are(kernel_set, metric, apart, monkeypatch):
+    """As those of an encoder that collapses, or features far from the origin."""
+    monkeypatch.setenv("TRIPLETMINE_ISA", kernel_set)
+    rng = np.random.default_rng(9)
+    n, d = 2000, 64
+    x, labels = rng.normal(size=d) + apart * rng.normal(size=(n, d)), rng.integers(0, 40, size=n)
+    options = {"pos_strategy": "hard", "neg_strategy": "hard", "metric": metric}
+    mined = tripletmine.mine(x, labels, num_negatives=3, **options)
+    assert mined.report.pairs_decided < 50 * n
+    some = rng.permutation(n)[:40]
+    truth = reference.mine(x, labels, anchors=some, num_negatives=3, **options)
+    of_some = np.isin(mined.anchors, some)
+    assert mined.as_array()[of_some].tolist() == truth.as_array().tolist()
+
+
 @pytest.mark.parametrize(("spread", "plan"), [(0.0, "int8"), (1.0, "int8, int16"), (0.5, None)])
 def test_semihard_pairs_are_filtered_as_it_pays(spread, plan, monkeypatch):
     """Where negatives lie beyond the positives coarse scores do, unless too many are among them."""
