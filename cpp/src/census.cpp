@@ -45,7 +45,7 @@ public:
           join_(join),
           metric_(metric),
           largest_norm2_(join.cols().largest_norm2()),
-          unit_(std::abs(join.space().distances(tally_unit))),
+          unit_(std::abs(join.space().distances(join.space().sum_unit()))),
           few_(join.cols().size() < few ||
                (metric != Metric::cosine && largest_norm2_ > uneven * join.cols().mean_norm2())),
           margins_(margins),
@@ -79,11 +79,14 @@ public:
 
 private:
     // How far a distance is off, usually, that comes from a score; its square, if it is euclidean.
+    // Where rows are measured from a point near their middle, the less so the closer they lie.
     double usual_error(double norm2) const {
-        const double error = join_.score_error();
-        if (metric_ == Metric::cosine) return error;
+        const double error = join_.score_error(), scale = join_.space().scale;
+        constexpr double canonical = 0x1p-50;
+        const double of_score = error * join_.space().longest2 + canonical;
+        if (metric_ == Metric::cosine) return of_score;
         if (metric_ == Metric::dot) return error * std::sqrt(norm2) * std::sqrt(largest_norm2_);
-        return error * (norm2 + largest_norm2_);
+        return std::min(error * (norm2 + largest_norm2_), 2.0 * of_score / scale / scale);
     }
 
     // Of the distances of some negatives, each.
@@ -325,6 +328,7 @@ Census census(const Population& embeddings, const std::optional<Population>& ref
     run_team(threads_for(execution, embeddings, references), execution.monitor, [&](Team& team) {
         const Stopwatch stopwatch;
         Join join(team, kernels, embeddings, references, anchors, metric, execution.packing_budget);
+        join.measure_lengths();
         Counter(team, join, metric, margins, census).run();
         join.describe(census.report, stopwatch);
     });

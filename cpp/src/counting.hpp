@@ -33,7 +33,8 @@ public:
                   thresholds.within(),
                   counts.half_width(),
                   static_cast<std::int32_t>(entries),
-                  counts.space().linear_in_roots()};
+                  counts.space().linear_in_roots(),
+                  static_cast<float>(1.0 / counts.space().sum_unit())};
     }
     void end() {
         if (counts_ != nullptr) empty();
@@ -51,8 +52,7 @@ public:
 private:
     // From the last threshold to distance 0, or to the best score there is.
     static BucketRange span_of(const ScoreSpace& space, const Thresholds& thresholds) {
-        constexpr double best = 1.0, worst = -2.0;  // of rows of norm 1, but for rounding
-        const double high = space.metric == Metric::dot ? best : 0.0;
+        const double high = space.metric == Metric::dot ? 1.0 : 0.0, worst = space.lowest();
         double low = worst;
         if (thresholds.size() > 0) {
             low = std::clamp(space.score(thresholds[thresholds.size() - 1]), worst, high);
@@ -61,7 +61,7 @@ private:
         constexpr std::int64_t least = 256, most = 8192;
         const auto count =
             static_cast<std::int32_t>(std::clamp(16 * thresholds.size(), least, most));
-        const double spare = (high - low) / (count - 2) + 0x1p-20;
+        const double spare = (high - low) / (count - 2) + 0x1p-40 * std::abs(high);
         return {low - spare, high + spare, count};
     }
 
@@ -100,7 +100,8 @@ private:
                 entry = 0;
             }
             if (count > 0) {
-                counts_->add(s, count, space.distances(static_cast<double>(sum) * tally_unit));
+                counts_->add(s, count,
+                             space.distances(static_cast<double>(sum) * space.sum_unit()));
             }
         }
         tallied_ = 0;

@@ -117,6 +117,31 @@ const Origin& Join::origin(Precision precision) {
     return *origin;
 }
 
+void Join::measure_lengths() {
+    const Origin& from = origin(Precision::fine);
+    if (from.point.empty()) return;
+    constexpr std::int64_t at_once = 16;
+    std::vector<double> longest2(static_cast<std::size_t>(team_.size()));
+    const auto measure = [&](const Dataset& dataset) {
+        const std::int64_t width = padded(dataset.dim());
+        team_.for_each((dataset.size() + at_once - 1) / at_once, [&](std::int64_t task, int id) {
+            std::vector<double> row(static_cast<std::size_t>(width));
+            const std::int64_t end = std::min(dataset.size(), (task + 1) * at_once);
+            for (std::int64_t position = task * at_once; position < end; ++position) {
+                team_.poll(id);
+                read_row(dataset, space_, from, kernels_, position, row.data());
+                double length2 = 0.0;
+                kernels_.exact_dot(row.data(), row.data(), 0, 1, width, &length2);
+                double& longest = longest2[static_cast<std::size_t>(id)];
+                longest = std::max(longest, length2);
+            }
+        });
+    };
+    measure(*cols_);
+    if (rows_ != cols_) measure(*rows_);
+    space_.longest2 = *std::max_element(longest2.begin(), longest2.end());
+}
+
 Pairing Join::packed(Precision precision, std::int64_t budget) {
     const Scorer& scorer = scorer_of(kernels_, precision);
     const auto projection = precision == Precision::projected ? *projection_ : nullptr;

@@ -72,6 +72,8 @@ public:
     double score_error() const {
         return kernels_.fine.format == Format::bfloat16_pair ? 0x1p-19 : 0x1p-22;
     }
+    // Finds out how long rows are for fine scores: sums of these are the closer for it.
+    void measure_lengths();
 
     // The candidates of each row, whatever their labels.
     std::int64_t candidates() const { return cols_->size() - (self_join_ ? 1 : 0); }

@@ -87,6 +87,8 @@ inline double reach(double from, double margin) {
 struct ScoreSpace {
     Metric metric = Metric::cosine;
     double scale = 1.0;
+    // Of the longest row, seen from where rows are measured from: as far as it is known.
+    double longest2 = 1.0;
 
     double score(double distance) const {
         switch (metric) {
@@ -119,6 +121,16 @@ struct ScoreSpace {
 
     // What distances are a linear function of: the score, or the root of -2 times it.
     bool linear_in_roots() const { return metric == Metric::euclidean; }
+    // The lowest score of all, but for rounding.
+    double lowest() const {
+        constexpr double least = 0x1p-60;
+        return -2.0 * (metric == Metric::dot ? 1.0 : std::clamp(longest2, least, 1.0));
+    }
+    // What that is summed in, at most 2⁻²⁸ of the largest there may be.
+    double sum_unit() const {
+        const double largest = linear_in_roots() ? std::sqrt(-2.0 * lowest()) : -lowest();
+        return std::ldexp(tally_unit, std::ilogb(largest) - 1);
+    }
     // The sum of some distances, from the sum of that; as well as float64 can tell.
     double distances(double sum) const {
         switch (metric) {

@@ -181,7 +181,8 @@ Operand::Sources Operand::sources(std::int64_t first) const {
         float* to = found.copies.data() + lane * dim;
         if (position < dataset_.size()) {
             exact.resize(static_cast<std::size_t>(padded(dim)));
-            found.along[lane] = read_row(position, exact.data());
+            found.along[lane] =
+                read_row(dataset_, space_, origin_, kernels_, position, exact.data());
             for (std::int64_t k = 0; k < dim; ++k) {
                 to[k] = static_cast<float>(exact[static_cast<std::size_t>(k)]);
             }
@@ -198,24 +199,12 @@ void Operand::pack_floats(std::int64_t first, std::byte* panel) const {
                          reinterpret_cast<float*>(panel));
 }
 
-// v = u − c of a row, padded; returns c·u.
-double Operand::read_row(std::int64_t position, double* row) const {
-    const double factor = factor_of(dataset_, space_, position);
-    const auto width = static_cast<std::size_t>(padded(dataset_.dim()));
-    dataset_.widen(position, row);
-    for (std::size_t k = 0; k < width; ++k) row[k] *= factor;
-    if (origin_.point.empty()) return 0.0;
-    double along = 0.0;
-    kernels_.exact_dot(row, origin_.point.data(), 0, 1, padded(dataset_.dim()), &along);
-    for (std::size_t k = 0; k < width; ++k) row[k] -= origin_.point[k];
-    return along;
-}
-
 // Of a row packed so: v, q and how far they are apart.
 void Operand::measure_floats(std::int64_t position, const std::byte* panel,
                              Scratch& scratch) const {
     const float* packed = reinterpret_cast<const float*>(panel) + position % panel_rows;
-    scratch.along[position % panel_rows] = read_row(position, scratch.exact.data());
+    scratch.along[position % panel_rows] =
+        read_row(dataset_, space_, origin_, kernels_, position, scratch.exact.data());
     for (std::int64_t k = 0; k < dataset_.dim(); ++k) {
         scratch.rounded[static_cast<std::size_t>(k)] = static_cast<double>(packed[k * panel_rows]);
     }
@@ -332,7 +321,8 @@ void Operand::round_row(std::int64_t position, std::int64_t lane, Scratch& scrat
     const std::int64_t dim = dataset_.dim();
     double* exact = scratch.exact.data();
     double* rounded = scratch.rounded.data();
-    scratch.along[position % panel_rows] = read_row(position, exact);
+    scratch.along[position % panel_rows] =
+        read_row(dataset_, space_, origin_, kernels_, position, exact);
     switch (scorer_.format) {
         case Format::float32:
         case Format::int8:

@@ -113,7 +113,6 @@ private:
     void project(Sources& rows, Scratch& scratch) const;
     template <typename OnRow>
     void pack_bfloats(std::int64_t first, Scratch& scratch, std::byte* panel, OnRow on_row) const;
-    double read_row(std::int64_t position, double* row) const;
     void measure_floats(std::int64_t position, const std::byte* panel, Scratch& scratch) const;
     void measure_codes(std::int64_t position, Scratch& scratch) const;
     void measure_projected(std::int64_t position, Scratch& scratch) const;

@@ -122,4 +122,17 @@ Origin origin_of(const Dataset& dataset, const ScoreSpace& space, const Scorer& 
     return origin;
 }
 
+double read_row(const Dataset& dataset, const ScoreSpace& space, const Origin& origin,
+                const KernelSet& kernels, std::int64_t position, double* row) {
+    const double factor = factor_of(dataset, space, position);
+    const std::int64_t width = padded(dataset.dim());
+    dataset.widen(position, row);
+    for (std::int64_t k = 0; k < width; ++k) row[k] *= factor;
+    if (origin.point.empty()) return 0.0;
+    double along = 0.0;
+    kernels.exact_dot(row, origin.point.data(), 0, 1, width, &along);
+    for (std::int64_t k = 0; k < width; ++k) row[k] -= origin.point[static_cast<std::size_t>(k)];
+    return along;
+}
+
 }  // namespace tripletmine

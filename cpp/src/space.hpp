@@ -44,4 +44,8 @@ struct Origin {
 };
 Origin origin_of(const Dataset& dataset, const ScoreSpace& space, const Scorer& scorer);
 
+// v = u − c of a row, padded; returns c·u.
+double read_row(const Dataset& dataset, const ScoreSpace& space, const Origin& origin,
+                const KernelSet& kernels, std::int64_t position, double* row);
+
 }  // namespace tripletmine

@@ -188,6 +188,21 @@ def test_losses_far_smaller_than_distances_have_no_bias(metric):
                  reference.census(x, labels, **options))  # fmt: skip
 
 
+@pytest.mark.parametrize("metric", ["cosine", "sqeuclidean", "euclidean"])
+@pytest.mark.parametrize("apart", [0.1, 1e-2, 1e-4])
+def test_rows_close_together_are_counted_as_others_are(apart, metric):
+    """By their scores, which are seen from where the rows are; for margins of any size."""
+    rng = np.random.default_rng(5)
+    n, classes = 1050, 210
+    labels = rng.integers(0, classes, n)
+    x = rng.normal(size=50) + apart * rng.normal(size=(n, 50))
+    usual = float(np.median(reference.distance_matrix(x[:50], x, metric)))
+    options = {"metric": metric, "margins": [0.0, 0.1 * usual, 100.0 * usual]}
+    census = tripletmine.census(x, labels, **options)
+    assert_equal(census, reference.census(x, labels, **options))
+    assert census.report.pairs_decided < 4 * n * n / classes
+
+
 @pytest.mark.parametrize("metric", ["dot", "sqeuclidean", "euclidean"])
 def test_tiny_rows_beside_others_keep_their_losses(metric):
     rng = np.random.default_rng(1)

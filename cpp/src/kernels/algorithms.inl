@@ -899,14 +899,11 @@ void pack_floats(const void* const* rows, const float* factors, const float* res
     }
 }
 
-// Values in units of tally_unit; they lie well within (-8, 8).
-inline I32 fixed_point(F32 score, bool roots) {
-    constexpr float minus_two = -2.0f, least = -7.9f, most = 7.9f;
-    constexpr float units = static_cast<float>(1.0 / tally_unit);
+inline I32 fixed_point(F32 score, bool roots, F32 units) {
+    constexpr float minus_two = -2.0f, most = static_cast<float>(7.9 / tally_unit), least = -most;
     const F32 value =
         roots ? sqrt(max(mul(score, F32::broadcast(&minus_two)), F32::zero())) : score;
-    return I32::nearest(mul(min(max(value, F32::broadcast(&least)), F32::broadcast(&most)),
-                            F32::broadcast(&units)));
+    return I32::nearest(min(max(mul(value, units), F32::broadcast(&least)), F32::broadcast(&most)));
 }
 
 // In three passes, so that no load of a pass waits for additions to entries that may be the ones it
@@ -920,6 +917,7 @@ int tally(const float* scores, const float* bias, int count, const SlotTable& ta
     std::int32_t before[I32::width];  // -(place of slot 0), of each lane's copy
     for (int j = 0; j < I32::width; ++j) before[j] = -1 - j % tally_copies * table.copies_apart;
     const I32 before_slot = I32::load(before);
+    const F32 units = F32::broadcast(&table.units);
     float doubtful[room];
     std::int32_t firsts[room], doubtful_places[room];
     int doubts = 0;
@@ -928,7 +926,7 @@ int tally(const float* scores, const float* bias, int count, const SlotTable& ta
             sub(sub(F32::load(scores + i), F32::broadcast(&table.row_bias)), F32::load(bias + i));
         const I32 slot = I32::gather(table.slots, bucket_of(score, table.buckets));
         sub(max(slot, minus_one), before_slot).store(entry + i);
-        fixed_point(score, table.roots).store(value + i);
+        fixed_point(score, table.roots, units).store(value + i);
         const std::uint64_t bits = below_zero(slot) & first_lanes(count - i);
         compress(score, bits, doubtful + doubts);
         compress(sub(minus_one, slot), bits, firsts + doubts);

@@ -200,16 +200,17 @@ struct SlotTable {
     const float *beyond, *within;
     float half_width;
     std::int32_t copies_apart;
-    bool roots;  // whether values are square roots of -2 * g (0 if g > 0), or g itself
+    bool roots;   // whether values are square roots of -2 * g (0 if g > 0), or g itself
+    float units;  // of a value of 1
 };
 
 // The candidates of a slot as one integer: how many, times 2^tally_shift, and the sum of their
-// values in units of 2^-28, each rounded towards zero. A slot has several entries, so that
+// values in units of the table, each rounded. A slot has several entries, so that
 // additions need not wait for each other: one in each of tally_copies lists, copies_apart from each
 // other; there it is number s + 1, and of number 0 nothing is said.
 inline constexpr int tally_shift = 48, tally_copies = 4;
-inline constexpr double tally_unit = 0x1p-28;
-inline constexpr int most_tallied = 1 << 15;  // by one entry
+inline constexpr double tally_unit = 0x1p-28;  // of values that lie well within (-8, 8)
+inline constexpr int most_tallied = 1 << 15;   // by one entry
 
 struct PairOfRows {
     std::uint32_t row, col;
