@@ -129,7 +129,7 @@ void Join::measure_lengths() {
             const std::int64_t end = std::min(dataset.size(), (task + 1) * at_once);
             for (std::int64_t position = task * at_once; position < end; ++position) {
                 team_.poll(id);
-                read_row(dataset, space_, from, kernels_, position, row.data());
+                read_row(dataset, space_, from, position, row.data());
                 double length2 = 0.0;
                 kernels_.exact_dot(row.data(), row.data(), 0, 1, width, &length2);
                 double& longest = longest2[static_cast<std::size_t>(id)];

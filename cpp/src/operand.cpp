@@ -160,7 +160,7 @@ struct Operand::Sources {
     std::vector<float> copies;
 };
 
-Operand::Sources Operand::sources(std::int64_t first) const {
+Operand::Sources Operand::sources(std::int64_t first, bool with_bounds) const {
     Sources found;
     const std::int64_t dim = dataset_.dim();
     std::vector<double> exact;
@@ -181,8 +181,7 @@ Operand::Sources Operand::sources(std::int64_t first) const {
         float* to = found.copies.data() + lane * dim;
         if (position < dataset_.size()) {
             exact.resize(static_cast<std::size_t>(padded(dim)));
-            found.along[lane] =
-                read_row(dataset_, space_, origin_, kernels_, position, exact.data());
+            read_row(position, exact.data(), with_bounds ? &found.along[lane] : nullptr);
             for (std::int64_t k = 0; k < dim; ++k) {
                 to[k] = static_cast<float>(exact[static_cast<std::size_t>(k)]);
             }
@@ -193,8 +192,16 @@ Operand::Sources Operand::sources(std::int64_t first) const {
     return found;
 }
 
+// v = u − c of a row, padded; and c·u.
+void Operand::read_row(std::int64_t position, double* row, double* along) const {
+    tripletmine::read_row(dataset_, space_, origin_, position, row);
+    if (along == nullptr || origin_.point.empty()) return;
+    kernels_.exact_dot(row, origin_.point.data(), 0, 1, padded(dataset_.dim()), along);
+    *along += origin_.norm * origin_.norm;
+}
+
 void Operand::pack_floats(std::int64_t first, std::byte* panel) const {
-    const Sources from = sources(first);
+    const Sources from = sources(first, false);
     kernels_.pack_floats(from.rows, from.factors, from.rests, dataset_.dim(),
                          reinterpret_cast<float*>(panel));
 }
@@ -203,8 +210,7 @@ void Operand::pack_floats(std::int64_t first, std::byte* panel) const {
 void Operand::measure_floats(std::int64_t position, const std::byte* panel,
                              Scratch& scratch) const {
     const float* packed = reinterpret_cast<const float*>(panel) + position % panel_rows;
-    scratch.along[position % panel_rows] =
-        read_row(dataset_, space_, origin_, kernels_, position, scratch.exact.data());
+    read_row(position, scratch.exact.data(), &scratch.along[position % panel_rows]);
     for (std::int64_t k = 0; k < dataset_.dim(); ++k) {
         scratch.rounded[static_cast<std::size_t>(k)] = static_cast<double>(packed[k * panel_rows]);
     }
@@ -225,7 +231,7 @@ void Operand::pack_codes(std::int64_t first, Scratch& scratch, std::byte* panel)
         std::fill_n(panel, panel_bytes(), static_cast<std::byte>(scorer_.offset));
         return;
     }
-    Sources from = sources(first);
+    Sources from = sources(first, true);
     if (projection_) project(from, scratch);
     scorer_.encode(from.rows, from.factors, packed_dim_, scorer_, smallest_coded,
                    scratch.floats.data(), scratch.codes.data(), scratch.scales, scratch.rests2);
@@ -279,6 +285,7 @@ void Operand::measure_projected(std::int64_t position, Scratch& scratch) const {
     const double length = std::sqrt(length2_of(position, scratch));
     const double off = (projection_->rounding() + 0x1p-22 * (1.0 + projection_->skew())) * length *
                            (1.0 + 0x1p-20) +
+                       0x1p-50 * (norm_of(position) + origin_.norm) +
                        static_cast<double>(dataset_.dim()) * scratch.root_dim * 0x1p-120;
     scratch.error += off;
     const double inside = std::max(0.0, std::sqrt(norm2) * (1.0 - 0x1p-30) - off);
@@ -321,8 +328,7 @@ void Operand::round_row(std::int64_t position, std::int64_t lane, Scratch& scrat
     const std::int64_t dim = dataset_.dim();
     double* exact = scratch.exact.data();
     double* rounded = scratch.rounded.data();
-    scratch.along[position % panel_rows] =
-        read_row(dataset_, space_, origin_, kernels_, position, exact);
+    read_row(position, exact, &scratch.along[position % panel_rows]);
     switch (scorer_.format) {
         case Format::float32:
         case Format::int8:
@@ -392,7 +398,7 @@ double Operand::canonical_error() const {
     return (2.0 * static_cast<double>(dataset_.dim()) + 32.0) * 0x1p-52;
 }
 
-// ‖v‖² = ‖u − c‖², at least.
+// No less than ‖v‖² = ‖u − c‖².
 double Operand::length2_of(std::int64_t position, const Scratch& scratch) const {
     const double norm = norm_of(position), m = norm + origin_.norm;
     const double along = scratch.along[position % panel_rows];
@@ -411,7 +417,8 @@ double Operand::length2_of(std::int64_t position, const Scratch& scratch) const 
 //   canonical   the float64 distance itself, of d terms               ≤ (2d + 32)·2⁻⁵²·M² a row,
 //               and b as much again
 //   sweep       four operations in float32, of integers three products before: a score passes
-//               through four or seven roundings, a bias through four at most
+//               through four or seven roundings, a bias through four at most (of the middles that
+//               candidates are counted by, through three and its own)
 //                                                    ≤ 2⁻²⁴·(2.5 or 4·V² + 4.5|b| + 16E) a row
 //   underflow   of any float32 operation, flushed to zero or not      ≤ d·2⁻¹²⁰
 void Operand::bound_row(std::int64_t position, Scratch& scratch) {

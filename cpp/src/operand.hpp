@@ -106,7 +106,8 @@ public:
 private:
     struct Scratch;
     struct Sources;
-    Sources sources(std::int64_t first) const;
+    Sources sources(std::int64_t first, bool with_bounds) const;
+    void read_row(std::int64_t position, double* row, double* along) const;
     // Each packs a panel.
     void pack_floats(std::int64_t first, std::byte* panel) const;
     void pack_codes(std::int64_t first, Scratch& scratch, std::byte* panel) const;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 namespace tripletmine {
 
@@ -21,12 +22,31 @@ double factor_of(const Dataset& dataset, const ScoreSpace& space, std::int64_t p
 Sample::Sample(const Dataset& dataset, const ScoreSpace& space, std::int64_t size)
     : count(size), width(padded(dataset.dim())), values(static_cast<std::size_t>(size * width)) {
     for (std::int64_t i = 0; i < count; ++i) {
-        const std::int64_t position = i * dataset.size() / count;
-        const double factor = factor_of(dataset, space, position);
-        dataset.widen(position, row(i));
-        for (std::int64_t k = 0; k < width; ++k) row(i)[k] *= factor;
-        mean_norm2 += dataset.norm2(position) * factor * factor / static_cast<double>(count);
+        read_row(dataset, space, {}, i * dataset.size() / count, row(i));
+        mean_norm2 += norm2(i) / static_cast<double>(count);
     }
+}
+
+double Sample::norm2(std::int64_t i) const {
+    return std::transform_reduce(row(i), row(i) + width, row(i), 0.0);
+}
+
+void Sample::drop_longest() {
+    constexpr double far = 16.0;
+    std::vector<double> norms2;
+    for (std::int64_t i = 0; i < count; ++i) norms2.push_back(norm2(i));
+    std::nth_element(norms2.begin(), norms2.begin() + count / 2, norms2.end());
+    const double most = far * norms2[static_cast<std::size_t>(count / 2)];
+    std::int64_t kept = 0;
+    double sum = 0.0;
+    for (std::int64_t i = 0; i < count; ++i) {
+        const double own = norm2(i);
+        if (own > most && most > 0.0) continue;
+        std::copy_n(row(i), width, row(kept++));
+        sum += own;
+    }
+    count = kept;
+    mean_norm2 = sum / static_cast<double>(count);
 }
 
 void Sample::subtract(const std::vector<double>& point) {
@@ -105,6 +125,7 @@ Origin origin_of(const Dataset& dataset, const ScoreSpace& space, const Scorer& 
     if (dataset.size() == 0) return {};
     Sample sample(dataset, space,
                   std::clamp(dataset.size() / one_in, std::min(least, dataset.size()), most));
+    sample.drop_longest();
     Origin origin{mean_of(sample)};
     double norm2 = 0.0;
     for (const double element : origin.point) norm2 += element * element;
@@ -122,17 +143,17 @@ Origin origin_of(const Dataset& dataset, const ScoreSpace& space, const Scorer& 
     return origin;
 }
 
-double read_row(const Dataset& dataset, const ScoreSpace& space, const Origin& origin,
-                const KernelSet& kernels, std::int64_t position, double* row) {
+void read_row(const Dataset& dataset, const ScoreSpace& space, const Origin& origin,
+              std::int64_t position, double* row) {
     const double factor = factor_of(dataset, space, position);
     const std::int64_t width = padded(dataset.dim());
     dataset.widen(position, row);
-    for (std::int64_t k = 0; k < width; ++k) row[k] *= factor;
-    if (origin.point.empty()) return 0.0;
-    double along = 0.0;
-    kernels.exact_dot(row, origin.point.data(), 0, 1, width, &along);
-    for (std::int64_t k = 0; k < width; ++k) row[k] -= origin.point[static_cast<std::size_t>(k)];
-    return along;
+    if (origin.point.empty()) {
+        for (std::int64_t k = 0; k < width; ++k) row[k] *= factor;
+    } else {
+        const double* point = origin.point.data();
+        for (std::int64_t k = 0; k < width; ++k) row[k] = row[k] * factor - point[k];
+    }
 }
 
 }  // namespace tripletmine

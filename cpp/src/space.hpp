@@ -29,7 +29,10 @@ struct Sample {
     Sample(const Dataset& dataset, const ScoreSpace& space, std::int64_t size);
     double* row(std::int64_t i) { return values.data() + i * width; }
     const double* row(std::int64_t i) const { return values.data() + i * width; }
+    double norm2(std::int64_t i) const;
     void subtract(const std::vector<double>& point);
+    // Leaves out rows far longer than most: a few of them would move the mean away from all others.
+    void drop_longest();
 };
 
 // Where packed rows are measured from: a point c of score space near the middle of the rows, if
@@ -44,8 +47,8 @@ struct Origin {
 };
 Origin origin_of(const Dataset& dataset, const ScoreSpace& space, const Scorer& scorer);
 
-// v = u − c of a row, padded; returns c·u.
-double read_row(const Dataset& dataset, const ScoreSpace& space, const Origin& origin,
-                const KernelSet& kernels, std::int64_t position, double* row);
+// v = u − c of a row, padded.
+void read_row(const Dataset& dataset, const ScoreSpace& space, const Origin& origin,
+              std::int64_t position, double* row);
 
 }  // namespace tripletmine

@@ -177,6 +177,7 @@ def test_rows_close_together_are_filtered_as_others_are(kernel_set, metric, apar
     rng = np.random.default_rng(9)
     n, d = 2000, 64
     x, labels = rng.normal(size=d) + apart * rng.normal(size=(n, d)), rng.integers(0, 40, size=n)
+    x[0], labels[0] = 300.0 * x[0], 0  # the first of all; alone, it says nothing of the others
     options = {"pos_strategy": "hard", "neg_strategy": "hard", "metric": metric}
     mined = tripletmine.mine(x, labels, num_negatives=3, **options)
     assert mined.report.pairs_decided < 50 * n
