@@ -18,7 +18,8 @@ Labels = npt.NDArray[np.int64]
 
 LARGEST_BATCH = 2048  # up to here a whole n×n matrix is what people would write
 NOISE = 1.5  # length of the noise to that of a class centre: neighbouring classes overlap
-COMMON = 0.8  # the mean cosine of two rows of a set that shares much
+# The mean cosine of two rows: of many encoders, and of one that is not trained or collapses.
+COMMON = {"sharing": 0.8, "collapsed": 0.99999}
 
 
 @dataclass(frozen=True)
@@ -87,10 +88,10 @@ def unprunable(size: str) -> Case:
     return replace(described, name=name, prunable=False)
 
 
-def sharing(size: str) -> Case:
-    """Return the case of a size whose rows lie close together, as those of many encoders do."""
+def close_together(size: str, kind: str) -> Case:
+    """Return the case of a size whose rows lie close together; ``kind`` is one of ``COMMON``."""
     described = synthetic(size)
-    return replace(described, name=f"sharing {described.n}x{described.d}", common=COMMON)
+    return replace(described, name=f"{kind} {described.n}x{described.d}", common=COMMON[kind])
 
 
 def _clustered(n: int, d: int, classes: int, spread: int) -> tuple[Rows, Labels]:

@@ -118,7 +118,8 @@ def _cases(arguments: argparse.Namespace) -> list[cases.Case]:
         sizes, hard_to_prune, sharing = arguments.synthetic, [], []
     found = [cases.synthetic(size) for size in sizes]
     found += [cases.unprunable(size) for size in arguments.unprunable or hard_to_prune]
-    found += [cases.sharing(size) for size in arguments.sharing or sharing]
+    for kind in cases.COMMON:
+        found += [cases.close_together(size, kind) for size in arguments.sharing or sharing]
     if arguments.embeddings is not None:
         found.insert(0, cases.of_files(arguments.embeddings, arguments.labels))
     return found
