@@ -64,6 +64,7 @@ public:
     // first bad row.
     void measure(Team& team);
     double norm2(std::int64_t position) const { return norm2_[position]; }
+    const double* norms2(std::int64_t position) const { return norm2_.data() + position; }
     double largest_norm2() const;
     double mean_norm2() const;
     std::int64_t zero_rows() const;

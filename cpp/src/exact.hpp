@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <utility>
 #include <vector>
@@ -115,30 +116,35 @@ class ExactBlock {
 public:
     // Rows of a block, at most: widened, they stay in the second-level cache.
     static std::int64_t most_rows(std::int64_t dim) {
-        constexpr std::int64_t bytes = 256 * 1024;
+        constexpr std::int64_t bytes = 256 * 1024, least = 2 * lanes, most = 64;
         const std::int64_t fitting =
-            bytes / (static_cast<std::int64_t>(sizeof(double)) * padded(dim));
-        return fitting < 4 ? 4 : fitting > 64 ? 64 : fitting;
+            bytes / (static_cast<std::int64_t>(sizeof(double)) * padded(dim)) / least * least;
+        return std::clamp(fitting, least, most);
     }
 
     ExactBlock(const Dataset& rows, const Dataset& cols, const KernelSet& kernels, Metric metric)
-        : rows_(rows), cols_(cols), kernels_(kernels), metric_(metric) {}
+        : rows_{rows}, cols_{cols}, kernels_(kernels), metric_(metric) {}
+
+    // Has rows ready for several blocks, each of some of them from a multiple of `lanes` on.
+    void hold(const Interval& rows) { rows_.pack(rows, true); }
 
     // distances[i * stride + j] of rows.begin + i and cols.begin + j.
     void compute(const Interval& rows, const Interval& cols, double* distances,
                  std::int64_t stride) {
-        const std::int64_t length = padded(rows_.dim());
-        const auto exact = from_differences(metric_) ? kernels_.exact_squares : kernels_.exact_dot;
-        widen(rows_, rows, at_rows_, row_values_);
-        widen(cols_, cols, at_cols_, col_values_);
+        // Where most places of their panels would be empty, pairs are summed one by one.
+        const std::int64_t places = padded(rows.size()) * padded(cols.size());
+        const bool by_panels = 2 * rows.size() * cols.size() >= places;
+        rows_.pack(rows, by_panels);
+        cols_.pack(cols, by_panels);
+        if (by_panels) {
+            sum_panels(rows, cols, distances, stride);
+        } else {
+            sum_rows(rows, cols, distances, stride);
+        }
         for (std::int64_t i = 0; i < rows.size(); ++i) {
-            double* to = distances + i * stride;
-            exact(row_values_.data() + i * length, col_values_.data(), length,
-                  static_cast<int>(cols.size()), length, to);
-            for (std::int64_t j = 0; j < cols.size(); ++j) {
-                to[j] = canonical_distance(metric_, to[j], rows_.norm2(rows.begin + i),
-                                           cols_.norm2(cols.begin + j));
-            }
+            canonical_distances(metric_, rows_.dataset.norm2(rows.begin + i),
+                                cols_.dataset.norms2(cols.begin), cols.size(),
+                                distances + i * stride);
         }
         decided_ += rows.size() * cols.size();
     }
@@ -146,23 +152,76 @@ public:
     std::int64_t decided() const { return decided_; }
 
 private:
-    static void widen(const Dataset& dataset, const Interval& wanted, Interval& at,
-                      std::vector<double>& values) {
-        if (wanted.begin == at.begin && wanted.end == at.end) return;
-        const std::int64_t length = padded(dataset.dim());
-        values.resize(static_cast<std::size_t>(wanted.size() * length));
-        for (std::int64_t i = 0; i < wanted.size(); ++i) {
-            dataset.widen(wanted.begin + i, values.data() + i * length);
+    // Rows of one side, widened: one after the other, or in panels (see KernelSet).
+    struct Side {
+        void pack(const Interval& wanted, bool in_panels) {
+            const bool there = in_panels == panels && wanted.begin >= at.begin &&
+                               wanted.end <= at.end &&
+                               (!in_panels || (wanted.begin - at.begin) % lanes == 0);
+            if (there) return;
+            const std::int64_t length = padded(dataset.dim());
+            values.resize(static_cast<std::size_t>((padded(wanted.size()) + 1) * length + lanes));
+            for (std::int64_t i = 0; i < wanted.size(); ++i) {
+                double* to = memory() + i * length;
+                if (!in_panels) {
+                    dataset.widen(wanted.begin + i, to);
+                    continue;
+                }
+                double* row = memory() + padded(wanted.size()) * length;  // behind all of them
+                dataset.widen(wanted.begin + i, row);
+                double* lane = memory() + i / lanes * lanes * length + i % lanes;
+                for (std::int64_t j = 0; j < lanes; ++j) {
+                    for (std::int64_t k = j; k < length; k += lanes, lane += lanes) *lane = row[k];
+                }
+            }
+            at = wanted;
+            panels = in_panels;
         }
-        at = wanted;
+        // On a cache line's boundary.
+        double* memory() {
+            void* place = values.data();
+            std::size_t room = values.size() * sizeof(double);
+            return static_cast<double*>(std::align(64, 1, place, room));
+        }
+        // Of a row that is packed; of eight, if in panels.
+        const double* from(std::int64_t row) {
+            return memory() + (row - at.begin) * padded(dataset.dim());
+        }
+
+        const Dataset& dataset;
+        Interval at{};
+        bool panels = false;
+        std::vector<double> values{};
+    };
+
+    void sum_rows(const Interval& rows, const Interval& cols, double* sums, std::int64_t stride) {
+        const auto exact = from_differences(metric_) ? kernels_.exact_squares : kernels_.exact_dot;
+        const std::int64_t length = padded(rows_.dataset.dim());
+        for (std::int64_t i = 0; i < rows.size(); ++i) {
+            exact(rows_.from(rows.begin + i), cols_.from(cols.begin), length,
+                  static_cast<int>(cols.size()), length, sums + i * stride);
+        }
     }
 
-    const Dataset& rows_;
-    const Dataset& cols_;
+    void sum_panels(const Interval& rows, const Interval& cols, double* sums, std::int64_t stride) {
+        const auto exact = from_differences(metric_) ? kernels_.exact_squares_of_panels
+                                                     : kernels_.exact_dots_of_panels;
+        const std::int64_t width = padded(cols.size());
+        sums_.resize(static_cast<std::size_t>(lanes * width));
+        for (std::int64_t i = 0; i < rows.size(); i += lanes) {
+            exact(rows_.from(rows.begin + i), cols_.from(cols.begin),
+                  static_cast<int>(width / lanes), padded(rows_.dataset.dim()), sums_.data(),
+                  width);
+            for (std::int64_t r = 0; r < std::min(lanes, rows.size() - i); ++r) {
+                std::copy_n(sums_.data() + r * width, cols.size(), sums + (i + r) * stride);
+            }
+        }
+    }
+
+    Side rows_, cols_;
     const KernelSet& kernels_;
     Metric metric_;
-    std::vector<double> row_values_, col_values_;
-    Interval at_rows_, at_cols_;
+    std::vector<double> sums_;  // of a panel of rows
     std::int64_t decided_ = 0;
 };
 

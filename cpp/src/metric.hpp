@@ -60,6 +60,37 @@ inline double canonical_distance(Metric metric, double sum, double norm2_x, doub
     return std::max(0.0, 1.0 - sum / norms);
 }
 
+// The same of a row and some others, in the place of their sums. Where no cosine is out of the
+// ordinary the loops have no branches, and the compiler takes several distances at a time.
+inline void canonical_distances(Metric metric, double norm2_x, const double* norms2,
+                                std::int64_t count, double* sums) {
+    const auto each = [&](auto distance) {
+        for (std::int64_t j = 0; j < count; ++j) sums[j] = distance(sums[j], norms2[j]);
+    };
+    const auto canonical = [&](double sum, double norm2) {
+        return canonical_distance(metric, sum, norm2_x, norm2);
+    };
+    switch (metric) {
+        case Metric::sqeuclidean:
+            return each([](double sum, double) { return std::max(0.0, sum); });
+        case Metric::euclidean:
+            return each([](double sum, double) { return std::sqrt(std::max(0.0, sum)); });
+        case Metric::dot:
+            return each(canonical);
+        case Metric::cosine:
+            break;
+    }
+    bool in_range = true;  // no norm is zero, either
+    for (std::int64_t j = 0; j < count; ++j) {
+        const double product = norm2_x * norms2[j];
+        in_range = in_range & (product >= DBL_MIN) & (product <= DBL_MAX);
+    }
+    if (!in_range) return each(canonical);
+    each([&](double sum, double norm2) {
+        return std::max(0.0, 1.0 - sum / std::sqrt(norm2_x * norm2));
+    });
+}
+
 // The largest distance d with fl(d − from) <= margin: how far negatives still matter to a triplet
 // whose positive lies at `from`. margin >= 0.
 inline double reach(double from, double margin) {

@@ -1,9 +1,12 @@
 // pairwise_distances: every canonical distance, block by block, rounded to float32.
 #include <algorithm>
 #include <cfloat>
+#include <cmath>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
+#include "buffer.hpp"
 #include "dataset.hpp"
 #include "exact.hpp"
 #include "kernels/dispatch.hpp"
@@ -12,7 +15,10 @@
 namespace tripletmine {
 namespace {
 
-constexpr std::int64_t blocks_per_task = 16;
+constexpr std::int64_t cols_of_task = 1024;
+// Rows of a task, at most: each block of columns is packed once for all of them.
+constexpr std::int64_t most_rows_of_task = 256;
+constexpr std::int64_t tasks_of_thread = 4;
 
 [[noreturn]] void reject(std::int64_t i, std::int64_t j, double distance) {
     throw std::invalid_argument("x: the distance of rows " + std::to_string(i) + " and " +
@@ -20,16 +26,92 @@ constexpr std::int64_t blocks_per_task = 16;
                                 ", expected smaller values");
 }
 
+// The caller's matrix, of any strides.
+class Output {
+public:
+    Output(float* first, std::ptrdiff_t row_stride, std::ptrdiff_t col_stride)
+        : first_(reinterpret_cast<char*>(first)),
+          row_stride_(row_stride),
+          col_stride_(col_stride) {}
+
+    // values[i * stride + j] of rows.begin + i and cols.begin + j.
+    void take(const Interval& rows, const Interval& cols, const float* values,
+              std::int64_t stride) const {
+        for (std::int64_t i = 0; i < rows.size(); ++i, values += stride) {
+            char* to = first_ + (rows.begin + i) * row_stride_ + cols.begin * col_stride_;
+            if (col_stride_ == sizeof(float)) {
+                std::copy_n(values, cols.size(), reinterpret_cast<float*>(to));
+                continue;
+            }
+            for (std::int64_t j = 0; j < cols.size(); ++j) {
+                *reinterpret_cast<float*>(to + j * col_stride_) = values[j];
+            }
+        }
+    }
+
+private:
+    char* first_;
+    std::ptrdiff_t row_stride_, col_stride_;
+};
+
+// The distances of a block, rounded to float32.
+class Block {
+public:
+    Block(const Dataset& x, const Dataset& y, const KernelSet& kernels, Metric metric)
+        : kernels_(kernels),
+          exact_(x, y, kernels, metric),
+          stride_(ExactBlock::most_rows(x.dim())),
+          distances_(static_cast<std::size_t>(stride_ * stride_)),
+          rounded_(distances_.size()),
+          turned_(distances_.size()) {}
+
+    void hold(const Interval& rows) { exact_.hold(rows); }
+
+    void compute(const Interval& rows, const Interval& cols) {
+        exact_.compute(rows, cols, distances_.data(), stride_);
+        for (std::int64_t i = 0; i < rows.size(); ++i) {
+            const double* from = distances_.data() + i * stride_;
+            float* to = rounded_.data() + i * stride_;
+            bool fit = true;
+            for (std::int64_t j = 0; j < cols.size(); ++j) {
+                fit = fit & (std::abs(from[j]) <= FLT_MAX);
+                to[j] = static_cast<float>(from[j]);
+            }
+            for (std::int64_t j = 0; !fit && j < cols.size(); ++j) {
+                if (!(std::abs(from[j]) <= FLT_MAX))
+                    reject(rows.begin + i, cols.begin + j, from[j]);
+            }
+        }
+    }
+
+    std::int64_t stride() const { return stride_; }
+    const float* by_rows() const { return rounded_.data(); }
+    const float* by_cols() {
+        constexpr std::int64_t at_once = 16;
+        for (std::int64_t i = 0; i < stride_; i += at_once) {
+            for (std::int64_t j = 0; j < stride_; j += at_once) {
+                kernels_.transpose(rounded_.data() + i * stride_ + j, stride_,
+                                   turned_.data() + j * stride_ + i, stride_);
+            }
+        }
+        return turned_.data();
+    }
+
+private:
+    const KernelSet& kernels_;
+    ExactBlock exact_;
+    std::int64_t stride_;
+    std::vector<double> distances_;
+    std::vector<float> rounded_, turned_;
+};
+
 }  // namespace
 
 void pairwise_distances(const Population& rows, const std::optional<Population>& references,
                         Metric metric, float* out, std::ptrdiff_t row_stride,
                         std::ptrdiff_t col_stride, const Execution& execution) {
     const KernelSet& kernels = choose_kernels(execution.instruction_set);
-    const auto at = [&](std::int64_t i, std::int64_t j) {
-        return reinterpret_cast<float*>(reinterpret_cast<char*>(out) + i * row_stride +
-                                        j * col_stride);
-    };
+    const Output output(out, row_stride, col_stride);
     run_team(execution.n_threads, execution.monitor, [&](Team& team) {
         Dataset x(unlabelled(rows), std::nullopt, kernels);
         x.measure(team);
@@ -39,36 +121,34 @@ void pairwise_distances(const Population& rows, const std::optional<Population>&
         const Dataset& y = symmetric ? x : *other;
 
         const std::int64_t size = ExactBlock::most_rows(x.dim());
-        const auto block = [size](const Dataset& dataset, std::int64_t number) {
-            return Interval{number * size, std::min(dataset.size(), (number + 1) * size)};
-        };
-        const std::int64_t x_blocks = (x.size() + size - 1) / size;
-        const std::int64_t y_blocks = (y.size() + size - 1) / size;
-        const std::int64_t runs = (y_blocks + blocks_per_task - 1) / blocks_per_task;
+        const std::int64_t rows_of_task =
+            std::clamp(round_up(x.size() / (tasks_of_thread * team.size()) + 1, size), size,
+                       std::max(size, most_rows_of_task));
+        const std::int64_t across_tasks = (x.size() + rows_of_task - 1) / rows_of_task;
+        const std::int64_t down_tasks = (y.size() + cols_of_task - 1) / cols_of_task;
         team.expect(static_cast<double>(x.size()) * static_cast<double>(y.size()));
 
-        std::vector<ExactBlock> exact(static_cast<std::size_t>(team.size()),
-                                      ExactBlock(x, y, kernels, metric));
-        team.for_each(x_blocks * runs, [&](std::int64_t task, int worker) {
-            std::vector<double> distances(static_cast<std::size_t>(size * size));
-            const Interval across = block(x, task / runs);
-            const std::int64_t first = task % runs * blocks_per_task;
-            const std::int64_t last = std::min(y_blocks, first + blocks_per_task);
-            for (std::int64_t number = first; number < last; ++number) {
+        std::vector<Block> blocks(static_cast<std::size_t>(team.size()),
+                                  Block(x, y, kernels, metric));
+        team.for_each(across_tasks * down_tasks, [&](std::int64_t task, int worker) {
+            Block& block = blocks[static_cast<std::size_t>(worker)];
+            const auto part = [](std::int64_t begin, std::int64_t end, std::int64_t most) {
+                return Interval{begin, std::min(end, begin + most)};
+            };
+            const Interval across = part(task / down_tasks * rows_of_task, x.size(), rows_of_task);
+            const Interval down = part(task % down_tasks * cols_of_task, y.size(), cols_of_task);
+            for (std::int64_t col = down.begin; col < down.end; col += size) {
                 team.poll(worker);
-                const Interval down = block(y, number);
-                team.advance(static_cast<double>(across.size() * down.size()));
-                if (symmetric && number < task / runs) continue;  // mirrored from its opposite
-                exact[static_cast<std::size_t>(worker)].compute(across, down, distances.data(),
-                                                                size);
-                for (std::int64_t i = across.begin; i < across.end; ++i) {
-                    const double* row = distances.data() + (i - across.begin) * size;
-                    for (std::int64_t j = down.begin; j < down.end; ++j) {
-                        const double d = row[j - down.begin];
-                        if (!(std::abs(d) <= FLT_MAX)) reject(i, j, d);
-                        *at(i, j) = static_cast<float>(d);
-                        if (symmetric) *at(j, i) = static_cast<float>(d);
-                    }
+                const Interval cols = part(col, down.end, size);
+                team.advance(static_cast<double>(across.size() * cols.size()));
+                if (symmetric && cols.end <= across.begin) continue;  // mirrored from its opposite
+                block.hold(across);
+                for (std::int64_t row = across.begin; row < across.end; row += size) {
+                    const Interval some = part(row, across.end, size);
+                    if (symmetric && cols.end <= some.begin) break;
+                    block.compute(some, cols);
+                    output.take(some, cols, block.by_rows(), block.stride());
+                    if (symmetric) output.take(cols, some, block.by_cols(), block.stride());
                 }
             }
         });

@@ -116,6 +116,58 @@ void check_exact_sums(Tally& tally, const KernelSet& kernels) {
     }
 }
 
+// The same of panels of eight rows with panels of eight columns.
+void check_exact_sums_of_panels(Tally& tally, const KernelSet& kernels) {
+    Random random(11);
+    for (const std::int64_t dim : {1, 7, 8, 9, 64, 129, 513}) {
+        for (const int panels : {1, 2, 3}) {
+            const std::int64_t length = padded(dim), cols = panels * lanes;
+            const std::int64_t stride = cols + (panels % 3) * lanes;
+            const auto place = [&](std::int64_t row, std::int64_t k) {
+                const std::int64_t chain = k % lanes * length / lanes;
+                return row / lanes * lanes * length + (chain + k / lanes) * lanes + row % lanes;
+            };
+            std::vector<double> x(static_cast<std::size_t>(lanes * length));
+            std::vector<double> y(static_cast<std::size_t>(cols * length));
+            for (std::int64_t k = 0; k < dim; ++k) {
+                const auto value = [&] {
+                    const int exponent = dim % 2 == 0 ? 0 : static_cast<int>(random.below(900));
+                    return std::ldexp(random.uniform(), exponent - 450);
+                };
+                for (std::int64_t r = 0; r < lanes; ++r) x[place(r, k)] = value();
+                for (std::int64_t c = 0; c < cols; ++c) y[place(c, k)] = value();
+            }
+            std::vector<double> dots(static_cast<std::size_t>(lanes * stride), -7.0);
+            std::vector<double> squares = dots;
+            kernels.exact_dots_of_panels(x.data(), y.data(), panels, length, dots.data(), stride);
+            kernels.exact_squares_of_panels(x.data(), y.data(), panels, length, squares.data(),
+                                            stride);
+            for (std::int64_t i = 0; i < lanes * stride; ++i) {
+                const std::int64_t r = i / stride, c = i % stride;
+                const auto difference = [&](std::int64_t k) {
+                    return x[place(r, k)] - y[place(c, k)];
+                };
+                const double dot =
+                    c < cols ? sum8(
+                                   dim, [&](auto k) { return x[place(r, k)] * y[place(c, k)]; })
+                             : -7.0;
+                const double square =
+                    c < cols ? sum8(
+                                   dim, [&](auto k) { return difference(k) * difference(k); })
+                             : -7.0;
+                const std::string where = "_of_panels, row " + std::to_string(r) + ", column " +
+                                          std::to_string(c) + " of " + std::to_string(cols) +
+                                          ", dim " + std::to_string(dim);
+                tally.check(same_bits(dots[i], dot), "exact_dots" + where + ": found " +
+                                                         text(dots[i]) + ", expected " + text(dot));
+                tally.check(same_bits(squares[i], square), "exact_squares" + where + ": found " +
+                                                               text(squares[i]) + ", expected " +
+                                                               text(square));
+            }
+        }
+    }
+}
+
 // The same of float32 rows that lie anywhere, and touch nothing behind their last element.
 void check_exact_sums_of_float32(Tally& tally, const KernelSet& kernels) {
     Random random(5);
@@ -506,6 +558,7 @@ void check_code_products(Tally& tally, const KernelSet& kernels) {
 void check_primitives(Tally& tally, const KernelSet& kernels) {
     check_widening(tally, kernels);
     check_exact_sums(tally, kernels);
+    check_exact_sums_of_panels(tally, kernels);
     check_exact_sums_of_float32(tally, kernels);
     check_tally(tally, kernels);
     check_transpose(tally, kernels);

@@ -5,7 +5,8 @@
 //           gather (table, I32), fma (a*b+c), add, sub, mul, min, max (the second where the
 //           first is no number), sqrt, largest (of its lanes), interleave (the lanes of two by
 //           turns, in two), and the comparisons at_least / at_most, which give one bit a lane
-//   F64x8   eight doubles (in one or more registers): load, store, zero, add, sub, mul, reduce
+//   F64x8   eight doubles (in one or more registers): load, store, broadcast, zero, add, sub, mul,
+//           reduce (the canonical sum of its lanes)
 //   I32     a register of I32::width int32: load, store, store_bytes and store_halves (the lowest
 //           of each), fill, sequence (from a number on), truncate and nearest (of an F32), gather,
 //           add, sub, max, shift_right (by some bits, rounding down), total (of its lanes),
@@ -20,6 +21,8 @@
 //   widen8_float16 / _bfloat16 / _float32              eight elements to F64x8
 //   tile_rows, tile_cols                               of fine and coarse tiles
 //   float_rows, code_rows                              of a tile, whose sums fill the registers
+//   exact_rows, exact_panels                           the same of exact sums: rows, and panels of
+//                                                      columns
 //
 // No inline function of the standard library may appear here: its weak symbol would carry this
 // file's instruction set into the whole program.
@@ -29,7 +32,7 @@ namespace {
 constexpr int vectors_per_row = tile_cols / F32::width;
 constexpr int vectors_per_panel = panel_rows / F32::width;
 static_assert(tile_cols % panel_rows == 0 && panel_rows % tile_rows == 0);
-static_assert(tile_rows % code_rows == 0);
+static_assert(tile_rows % code_rows == 0 && lanes % exact_rows == 0);
 static_assert(tile_granule % tile_cols == 0 && I32::width == F32::width);
 
 // Asks for memory that is wanted after what is at hand, line by line; and into the second-level
@@ -588,6 +591,77 @@ void exact_sums(const double* x, const double* y, std::ptrdiff_t stride, int cou
     }
 }
 
+// One of the eight partial sums of every pair of some rows and the columns of some panels: the
+// lanes of a register are columns, so that nothing has to be added across one.
+template <bool squares, int panels>
+inline void exact_chain(const double* rows, const double* cols, std::ptrdiff_t panel_stride,
+                        std::int64_t padded_dim, double* to) {
+    F64x8 sums[exact_rows][panels];
+#pragma GCC unroll 16
+    for (int r = 0; r < exact_rows; ++r) {
+        for (int p = 0; p < panels; ++p) sums[r][p] = F64x8::zero();
+    }
+    // An element that a multiplication itself broadcasts is for nothing; to broadcast it into a
+    // register, which the compiler does where it is wanted twice, takes as long as an addition (on
+    // Zen 4). So each panel has an address of the rows of its own.
+    const double* rows_for[panels];
+    for (int p = 0; p < panels; ++p) {
+        rows_for[p] = rows;
+        asm("" : "+r"(rows_for[p]));
+    }
+    for (std::int64_t k = 0; k < padded_dim; k += lanes) {
+        F64x8 col[panels];
+        for (int p = 0; p < panels; ++p) col[p] = F64x8::load(cols + p * panel_stride + k);
+#pragma GCC unroll 16
+        for (int r = 0; r < exact_rows; ++r) {
+            for (int p = 0; p < panels; ++p) {
+                const F64x8 row = F64x8::broadcast(rows_for[p] + k + r);
+                sums[r][p] = accumulate_term<squares>(sums[r][p], col[p], row);
+            }
+        }
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < exact_rows; ++r) {
+        for (int p = 0; p < panels; ++p) sums[r][p].store(to + (r * panels + p) * lanes);
+    }
+}
+
+template <bool squares, int panels>
+inline void exact_tile(const double* rows, const double* cols, std::int64_t padded_dim, double* out,
+                       std::ptrdiff_t out_stride) {
+    constexpr int together = exact_rows * panels * static_cast<int>(lanes);
+    alignas(64) double chains[lanes][together];
+    for (int j = 0; j < lanes; ++j) {
+        exact_chain<squares, panels>(rows + j * padded_dim, cols + j * padded_dim,
+                                     lanes * padded_dim, padded_dim, chains[j]);
+    }
+    for (int r = 0; r < exact_rows; ++r) {
+        for (int p = 0; p < panels; ++p) {
+            const auto of = [&](int j) {
+                return F64x8::load(chains[j] + (r * panels + p) * lanes);
+            };
+            const auto two = [&](int j) { return add(of(j), of(j + 4)); };
+            add(add(two(0), two(2)), add(two(1), two(3))).store(out + r * out_stride + p * lanes);
+        }
+    }
+}
+
+template <bool squares>
+void exact_sums_of_panels(const double* row_panel, const double* col_panels, int panels,
+                          std::int64_t padded_dim, double* out, std::ptrdiff_t stride) noexcept {
+    for (int r = 0; r < lanes; r += exact_rows) {
+        int p = 0;
+        const auto tiles = [&](auto tile, int together) {
+            for (; p + together <= panels; p += together) {
+                tile(row_panel + r, col_panels + p * lanes * padded_dim, padded_dim,
+                     out + r * stride + p * lanes, stride);
+            }
+        };
+        tiles(exact_tile<squares, exact_panels>, exact_panels);
+        tiles(exact_tile<squares, 1>, 1);
+    }
+}
+
 // `together` rows of float32 as they lie; they share a load of x, and none waits for the sum of
 // another. Rows lie anywhere: what is wanted next is asked for line by line, since a processor
 // keeps track of a few lines only, and into the second-level cache, which keeps track of more.
@@ -988,6 +1062,8 @@ constexpr KernelSet make_kernel_set(const char* name, const Scorer& fine, const 
             exact_sums<true>,
             exact_sums_float32<false>,
             exact_sums_float32<true>,
+            exact_sums_of_panels<false>,
+            exact_sums_of_panels<true>,
             code_products,
             transpose,
             pack_floats,

@@ -7,6 +7,7 @@ namespace {
 
 // Of AVX-512, for what needs no tiles.
 constexpr int tile_rows = 8, tile_cols = 48, float_rows = 8, code_rows = 8;
+constexpr int exact_rows = 8, exact_panels = 2;
 constexpr int code_levels = 127, code_offset = 128;
 constexpr bool short_sums = false;
 using CodeSums = I32;

@@ -7,6 +7,7 @@ namespace tripletmine {
 namespace {
 
 constexpr int tile_rows = 16, tile_cols = 16, float_rows = 6, code_rows = 4;
+constexpr int exact_rows = 4, exact_panels = 1;
 
 struct F32;
 
@@ -131,6 +132,10 @@ struct F64x8 {
     __m256d low, high;
     static F64x8 zero() { return {_mm256_setzero_pd(), _mm256_setzero_pd()}; }
     static F64x8 load(const double* p) { return {_mm256_loadu_pd(p), _mm256_loadu_pd(p + 4)}; }
+    static F64x8 broadcast(const double* p) {
+        const __m256d value = _mm256_broadcast_sd(p);
+        return {value, value};
+    }
     void store(double* p) const {
         _mm256_storeu_pd(p, low);
         _mm256_storeu_pd(p + 4, high);

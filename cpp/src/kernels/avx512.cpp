@@ -6,6 +6,7 @@ namespace {
 
 // Of eight code rows gcc would keep sums on the stack: it puts all products before the additions.
 constexpr int tile_rows = 8, tile_cols = 48, float_rows = 8, code_rows = 4;
+constexpr int exact_rows = 8, exact_panels = 2;
 
 // As with AVX2: two products together are at most 2 * 180 * 90 = 32400, and nothing saturates.
 constexpr int code_levels = 90, code_offset = 90;

@@ -93,6 +93,7 @@ struct F64x8 {
     __m512d v;
     static F64x8 zero() { return {_mm512_setzero_pd()}; }
     static F64x8 load(const double* p) { return {_mm512_loadu_pd(p)}; }
+    static F64x8 broadcast(const double* p) { return {_mm512_set1_pd(*p)}; }
     void store(double* p) const { _mm512_storeu_pd(p, v); }
 };
 inline F64x8 add(F64x8 a, F64x8 b) { return {_mm512_add_pd(a.v, b.v)}; }

@@ -5,6 +5,7 @@ namespace tripletmine {
 namespace {
 
 constexpr int tile_rows = 8, tile_cols = 48, float_rows = 8, code_rows = 8;
+constexpr int exact_rows = 8, exact_panels = 2;
 
 // Unsigned columns times signed rows.
 constexpr int code_levels = 127, code_offset = 128;

@@ -251,6 +251,17 @@ struct KernelSet {
                                   std::int64_t dim, const void* const* soon, int soon_count,
                                   double* out) noexcept;
 
+    // The same of all pairs of the eight rows of a panel and the eight columns of each of some
+    // panels: out[r * stride + c]. A panel holds eight rows of float64, element k of row r at
+    //     ((k % 8) * padded_dim / 8 + k / 8) * 8 + r
+    // so that what makes up one of the partial sums lies together.
+    void (*exact_dots_of_panels)(const double* row_panel, const double* col_panels, int panels,
+                                 std::int64_t padded_dim, double* out,
+                                 std::ptrdiff_t stride) noexcept;
+    void (*exact_squares_of_panels)(const double* row_panel, const double* col_panels, int panels,
+                                    std::int64_t padded_dim, double* out,
+                                    std::ptrdiff_t stride) noexcept;
+
     // Of pairs of rows of coarse codes, `depth` of each: the sums of the products of their codes,
     // each less the offset.
     void (*code_products)(const std::uint8_t* rows, const std::uint8_t* cols, std::int64_t depth,

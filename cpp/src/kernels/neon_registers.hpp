@@ -10,6 +10,7 @@ namespace tripletmine {
 namespace {
 
 constexpr int tile_rows = 4, tile_cols = 16, float_rows = 4, code_rows = 4;
+constexpr int exact_rows = 4, exact_panels = 1;
 
 struct F32;
 
@@ -95,6 +96,10 @@ struct F64x8 {
     }
     static F64x8 load(const double* p) {
         return {{vld1q_f64(p), vld1q_f64(p + 2), vld1q_f64(p + 4), vld1q_f64(p + 6)}};
+    }
+    static F64x8 broadcast(const double* p) {
+        const float64x2_t value = vdupq_n_f64(*p);
+        return {{value, value, value, value}};
     }
     void store(double* p) const {
         for (int i = 0; i < 4; ++i) vst1q_f64(p + 2 * i, v[i]);
