@@ -68,7 +68,7 @@ void batch_all_gradient(const Population& embeddings, Metric metric, double marg
             Join anchors = join.narrowed(block);
             const Choice positives = anchors.list_positives({});
             expect(-static_cast<double>(block.size()));  // they are expected once more
-            const Choice negatives = anchors.list_negatives({});
+            const Choice negatives = anchors.list_negatives();
             std::vector<std::vector<Term>> found(block.size());
             team.for_each(anchors.rows().size(), [&](std::int64_t p, int worker) {
                 team.poll(worker);

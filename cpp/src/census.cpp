@@ -214,7 +214,7 @@ private:
                    const std::vector<std::int64_t>& anchors) {
         Join narrowed = join_.narrowed(rows);
         const Choice positives = narrowed.list_positives({});
-        const Choice negatives = narrowed.list_negatives({});
+        const Choice negatives = narrowed.list_negatives();
         team_.for_each(narrowed.rows().size(), [&](std::int64_t p, int worker) {
             team_.poll(worker);
             std::vector<double> distances, sums{0.0};

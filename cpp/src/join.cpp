@@ -248,9 +248,11 @@ template <typename Selector>
 void Join::sweep_blocks(Relation relation, std::int64_t k,
                         const typename BlockSweep<Selector>::Open& open,
                         const typename BlockSweep<Selector>::Close& close,
-                        const typename BlockSweep<Selector>::Begin& begin) {
-    const FilterPlan plan =
+                        const typename BlockSweep<Selector>::Begin& begin, double share) {
+    FilterPlan plan =
         Selector::selective ? plan_filter_of_blocks(k) : FilterPlan{{Precision::fine}};
+    // Whatever the scores, those that are wanted survive.
+    for (FilterStage& stage : plan) stage.most_doubts += share;
     const auto pack = [&](Precision precision) {
         // What is found wanting takes no more memory.
         if (precision > Precision::coarse && precision != plan[0].precision) {
@@ -351,7 +353,48 @@ Choice Join::list_positives(const Range& range) {
     return choice;
 }
 
-Choice Join::list_negatives(const Range& range) {
+std::vector<std::int64_t> Join::negatives_in_all() const {
+    using Kind = std::pair<std::int64_t, std::int64_t>;  // group and label
+    std::vector<Kind> kinds;
+    for (std::int64_t q = 0; cols_->grouped() && q < cols_->size(); ++q) {
+        kinds.emplace_back(cols_->group(q), cols_->label(q));
+    }
+    std::sort(kinds.begin(), kinds.end());
+    const auto between = [&](const Kind& first, const Kind& last) {
+        return std::upper_bound(kinds.begin(), kinds.end(), last) -
+               std::lower_bound(kinds.begin(), kinds.end(), first);
+    };
+    using Label = std::numeric_limits<std::int64_t>;
+    std::vector<std::int64_t> counts;
+    for (std::int64_t p = 0; p < rows_->size(); ++p) {
+        const std::int64_t label = rows_->label(p);
+        counts.push_back(cols_->size() - cols_->class_of(label).size());
+        if (!cols_->grouped()) continue;
+        const std::int64_t group = rows_->group(p);
+        counts.back() -= between({group, Label::min()}, {group, Label::max()}) -
+                         between({group, label}, {group, label});
+    }
+    return counts;
+}
+
+Choice Join::list_negatives(const std::vector<Range>& ranges, double share) {
+    // Beyond that it takes less time to compute all distances, block by block.
+    constexpr double few = 1.0 / 16.0;
+    if (share > few) return list_negatives_of_all(ranges);
+    std::vector<std::vector<Candidate>> found(static_cast<std::size_t>(rows_->size()));
+    sweep_blocks<Within>(
+        Relation::negatives, 1,
+        [&](std::int64_t row, float widest, int) {
+            return Within(space_, ranges[static_cast<std::size_t>(row)], widest);
+        },
+        [&](std::int64_t row, Within& within, int) {
+            found[static_cast<std::size_t>(row)] = std::move(within).release();
+        },
+        {}, share);
+    return Choice::of_runs(found);
+}
+
+Choice Join::list_negatives_of_all(const std::vector<Range>& ranges) {
     // Distances by index, NaN where there is no negative; then without the gaps.
     const std::int64_t rows = rows_->size(), cols = cols_->size();
     constexpr double none = std::numeric_limits<double>::quiet_NaN();
@@ -368,12 +411,14 @@ Choice Join::list_negatives(const Range& range) {
             team_.poll(worker);
             exact[static_cast<std::size_t>(worker)].compute(across, down, distances.data(), size);
             for (std::int64_t p = begin; p < across.end; ++p) {
+                const Range range = ranges.empty() ? Range{} : ranges[static_cast<std::size_t>(p)];
+                const Interval same = cols_->class_of(rows_->label(p));
+                const double* of_row = distances.data() + (p - begin) * size - down.begin;
                 for (std::int64_t q = down.begin; q < down.end; ++q) {
-                    const double d =
-                        distances[static_cast<std::size_t>((p - begin) * size + q - down.begin)];
-                    const bool negative = rows_->label(p) != cols_->label(q) && eligible(p, q);
+                    const bool negative =
+                        (q < same.begin || q >= same.end) && !rows_->same_group(p, *cols_, q);
                     by_index[static_cast<std::size_t>(p * cols + cols_->row(q))] =
-                        negative && range.holds(d) ? d : none;
+                        negative && range.holds(of_row[q]) ? of_row[q] : none;
                 }
             }
         }
@@ -381,13 +426,18 @@ Choice Join::list_negatives(const Range& range) {
     });
     for (const ExactBlock& block : exact) decided_ += block.decided();
 
-    Choice choice = Choice::with_room(rows, cols);
-    team_.for_each(rows, [&](std::int64_t p, int) {
-        for (std::int64_t j = 0; j < cols; ++j) {
-            const double d = by_index[static_cast<std::size_t>(p * cols + j)];
-            if (!std::isnan(d)) choice.add(p, {d, j});
-        }
-    });
+    std::vector<std::int64_t> counts(static_cast<std::size_t>(rows));
+    const auto each = [&](auto take) {
+        team_.for_each(rows, [&](std::int64_t p, int) {
+            for (std::int64_t j = 0; j < cols; ++j) {
+                const double d = by_index[static_cast<std::size_t>(p * cols + j)];
+                if (!std::isnan(d)) take(p, Candidate{d, j});
+            }
+        });
+    };
+    each([&](std::int64_t p, const Candidate&) { ++counts[static_cast<std::size_t>(p)]; });
+    Choice choice = Choice::with_rooms(std::move(counts));
+    each([&](std::int64_t p, const Candidate& candidate) { choice.add(p, candidate); });
     return choice;
 }
 

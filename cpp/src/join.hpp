@@ -25,6 +25,7 @@
 #include "select/intervals.hpp"
 #include "select/race.hpp"
 #include "select/window.hpp"
+#include "select/within.hpp"
 #include "sweep.hpp"
 #include "walk.hpp"
 
@@ -112,8 +113,13 @@ public:
     // than the positive, nearest first, among those within the range.
     Choice succeed(const Choice& positives, std::int64_t k, const Range& range);
 
-    // Every negative of every row within the range, ascending by index.
-    Choice list_negatives(const Range& range);
+    // Every negative of every row within the row's range (all, if `ranges` is empty), ascending by
+    // index. `share` is how many of them that will be, about, as a part of all: few are looked for
+    // by their scores.
+    Choice list_negatives(const std::vector<Range>& ranges = {}, double share = 1.0);
+
+    // How many candidates of each row are negatives, whatever their distance.
+    std::vector<std::int64_t> negatives_in_all() const;
 
     // For every row one negative for each of its entries, drawn at random: see select/race.hpp.
     void race(const Weight& weight, const std::function<std::vector<Entry>(std::int64_t)>& entries,
@@ -189,6 +195,8 @@ private:
     const Projection* learn(const FewDirections& few);
     const Origin& origin(Precision precision);
 
+    Choice list_negatives_of_all(const std::vector<Range>& ranges);
+
     // Whether neither position nor group forbids the pair.
     bool eligible(std::int64_t row, std::int64_t col) const {
         return !(self_join_ && rows_->row(row) == cols_->row(col)) &&
@@ -198,7 +206,7 @@ private:
     void sweep_blocks(Relation relation, std::int64_t k,
                       const typename BlockSweep<Selector>::Open& open,
                       const typename BlockSweep<Selector>::Close& close,
-                      const typename BlockSweep<Selector>::Begin& begin = {});
+                      const typename BlockSweep<Selector>::Begin& begin = {}, double share = 0.0);
     void sweep_rows(const std::vector<RowSweep::Question>& questions);
     template <Sign sign>
     Choice sorted(Ranked<sign> selector);

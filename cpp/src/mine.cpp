@@ -56,11 +56,28 @@ bool chooses_firsts(const MineOptions& options) {
            first(options.negative, options.negative_range);
 }
 
+// Whether all negatives are asked for, but only those count that lie at some distances from the
+// positives.
+bool depends_on_positives(const MineOptions& options) {
+    const bool any_makes_one = options.type == TripletType::all && !options.margin;
+    return options.negative == Strategy::all && options.positive != Strategy::semihard &&
+           is_any(options.negative_range) && !any_makes_one;
+}
+
+// What some anchors say of all, about: which part of their negatives counts with any positive, and
+// which part of all positives with all negatives makes a triplet.
+struct Outlook {
+    double negatives = 1.0, triplets = 1.0;
+};
+
 // Puts the questions of one call to a join.
 class Miner {
 public:
-    Miner(Team& team, Join& join, const MineOptions& options)
-        : team_(team), join_(join), options_(options), chosen_(options) {}
+    Miner(Team& team, Join& join, const MineOptions& options, const Outlook& outlook = {})
+        : team_(team), join_(join), options_(options), outlook_(outlook), chosen_(options) {}
+
+    // Of these anchors, and some columns.
+    Outlook look_ahead();
 
     // What is chosen for the anchors of the join.
     Selection choose();
@@ -77,12 +94,14 @@ private:
     void choose_semihard_negatives();
     void choose_semihard_positives();
     void fall_back();
+    Range range_of_negatives(std::int64_t position) const;
 
     std::int64_t ranks() const { return ranks_of(options_, join_.cols().size()); }
 
     Team& team_;
     Join& join_;
     const MineOptions& options_;
+    const Outlook outlook_;
     Selection chosen_;
 };
 
@@ -112,7 +131,8 @@ Selection Miner::choose() {
         return std::move(chosen_);
     }
     chosen_.per_pair = chooses_per_pair(options_);
-    if (options_.negative == Strategy::semihard || chosen_.per_pair) {
+    if (options_.negative == Strategy::semihard || chosen_.per_pair ||
+        depends_on_positives(options_)) {
         choose_positives();
         choose_negatives();
     } else {
@@ -128,7 +148,12 @@ void Miner::choose_negatives() {
     if (options_.negative == Strategy::semihard) {
         choose_semihard_negatives();
     } else if (options_.negative == Strategy::all) {
-        chosen_.negatives = join_.list_negatives(options_.negative_range);
+        std::vector<Range> ranges;
+        for (std::int64_t p = 0; p < join_.rows().size(); ++p) {
+            ranges.push_back(range_of_negatives(p));
+        }
+        if (depends_on_positives(options_)) chosen_.negatives_in_all = join_.negatives_in_all();
+        chosen_.negatives = join_.list_negatives(ranges, outlook_.negatives);
     } else if (chosen_.per_pair) {
         chosen_.negatives = join_.draw(Relation::negatives, ranks(), options_.negative_range,
                                        options_.seed, &chosen_.positives);
@@ -136,6 +161,43 @@ void Miner::choose_negatives() {
         chosen_.negatives =
             ask(join_, Relation::negatives, options_.negative, ranks(), options_.negative_range);
     }
+}
+
+// Where all those negatives of an anchor lie that may count.
+Range Miner::range_of_negatives(std::int64_t position) const {
+    if (!depends_on_positives(options_)) return options_.negative_range;
+    Range range = no_range;
+    for (const Candidate& positive : chosen_.positives.of(position)) {
+        const Range wanted = wanted_range(options_, positive.distance);
+        range = {std::min(range.low, wanted.low), std::max(range.high, wanted.high)};
+    }
+    return range;
+}
+
+Outlook Miner::look_ahead() {
+    constexpr std::int64_t at_once = 64;  // columns, from all over the set
+    choose_positives();
+    ExactDistance exact = join_.exact_distance();
+    const Dataset &rows = join_.rows(), &cols = join_.cols();
+    double met = 0.0, within = 0.0, pairs = 0.0, triplets = 0.0;
+    for (std::int64_t p = 0; p < rows.size(); ++p) {
+        const Range range = range_of_negatives(p);
+        const auto positives = chosen_.positives.of(p);
+        for (std::int64_t i = 0; i < at_once; ++i) {
+            const std::int64_t q = (i * cols.size() + p * cols.size() / rows.size()) / at_once;
+            if (rows.label(p) == cols.label(q) || rows.same_group(p, cols, q)) continue;
+            const double distance = exact(p, q);
+            met += 1.0;
+            within += range.holds(distance) ? 1.0 : 0.0;
+            pairs += static_cast<double>(positives.size());
+            for (const Candidate& positive : positives) {
+                triplets += wanted_range(options_, positive.distance).holds(distance) ? 1.0 : 0.0;
+            }
+        }
+    }
+    join_.include(exact);
+    const double share = within / std::max(1.0, met);
+    return {share, pairs > 0.0 ? triplets / pairs : share};
 }
 
 // Semi-hard: the nearest negatives strictly farther than the positive.
@@ -246,6 +308,25 @@ std::int64_t Miner::count() {
     return total;
 }
 
+// Of a call.
+Outlook look_ahead(Team& team, Join& join, const MineOptions& options) {
+    constexpr std::int64_t rows_asked = 32;
+    constexpr double few_pairs = 1 << 17;  // of which all distances take no longer
+    const std::int64_t rows = join.rows().size();
+    const double pairs = static_cast<double>(rows) * static_cast<double>(join.cols().size());
+    const bool any = is_any(options.negative_range) && !depends_on_positives(options);
+    if (options.negative != Strategy::all || any || pairs <= few_pairs) return {};
+    std::vector<std::int64_t> some;
+    for (std::int64_t i = 0; i < std::min(rows, rows_asked); ++i) {
+        some.push_back(join.rows().row((2 * i + 1) * rows / (2 * std::min(rows, rows_asked))));
+    }
+    std::sort(some.begin(), some.end());
+    Join narrowed = join.narrowed(some);
+    const Outlook outlook = Miner(team, narrowed, options).look_ahead();
+    join.include(narrowed);
+    return outlook;
+}
+
 // The triplets that the labels alone allow, at most.
 double most_triplets(const Join& join, const MineOptions& options) {
     const auto chosen = static_cast<double>(options.num_negatives);
@@ -262,10 +343,13 @@ double most_triplets(const Join& join, const MineOptions& options) {
 
 // Batches of anchors whose choices (or, to count them, whose positives alone) may be held together.
 std::vector<std::vector<std::int64_t>> batches(const Join& join, const MineOptions& options,
-                                               bool counting = false) {
+                                               const Outlook& outlook, bool counting = false) {
     const auto cols = static_cast<double>(join.cols().size());
     const double ranks = 16.0 * static_cast<double>(ranks_of(options, join.cols().size()));
-    const double of_negatives = options.negative == Strategy::all && !counting ? 24.0 * cols : 0.0;
+    // Twice as many as are expected, and some more.
+    const double share = std::min(1.0, 2.0 * outlook.negatives + 0.01);
+    const double of_negatives =
+        options.negative == Strategy::all && !counting ? 32.0 * cols * share : 0.0;
     const double of_anchor = 128.0 + ranks + of_negatives;
     const double of_pair = options.positive != Strategy::all ? 0.0
                            : chooses_per_pair(options)       ? 28.0 + ranks
@@ -322,17 +406,17 @@ void begin(Progress& progress, const Join& join, const MineOptions& options) {
 // Whether the triplets are at most max_triplets; else their count is in `mined`. Where every
 // negative counts there may be far more than can be held: there they are counted before any is
 // listed.
-bool fits(Team& team, Join& join, const MineOptions& options, Progress& progress, Mined& mined) {
+bool fits(Team& team, Join& join, const MineOptions& options, const Outlook& outlook,
+          Progress& progress, Mined& mined) {
     const double most = most_triplets(join, options);
-    constexpr double worth_reserving = 1e8;  // memory that is not used is not taken
-    if (most <= std::min(worth_reserving, static_cast<double>(options.max_triplets))) {
-        mined.reserve(static_cast<std::int64_t>(most));
-    }
-    if (options.negative != Strategy::all || most <= static_cast<double>(options.max_triplets)) {
+    constexpr double doubtful = 0.25;  // of those that are expected
+    const double expected = std::min(1.0, outlook.triplets + 1e-3) * most;
+    if (options.negative != Strategy::all || most <= static_cast<double>(options.max_triplets) ||
+        expected <= doubtful * static_cast<double>(options.max_triplets)) {
         return true;
     }
     progress.expect(2.0 * pairs_of(join));
-    for (const std::vector<std::int64_t>& batch : batches(join, options, true)) {
+    for (const std::vector<std::int64_t>& batch : batches(join, options, outlook, true)) {
         Join narrowed = join.narrowed(batch);
         begin(progress, narrowed, options);
         mined.count += Miner(team, narrowed, options).count();
@@ -341,6 +425,15 @@ bool fits(Team& team, Join& join, const MineOptions& options, Progress& progress
     if (mined.count > options.max_triplets) return false;
     mined.count = 0;
     return true;
+}
+
+// Makes room for what several batches may append; memory that is not used is not taken.
+void reserve(const Join& join, const MineOptions& options, Mined& mined) {
+    const double most = most_triplets(join, options);
+    constexpr double worth_reserving = 1e8;
+    if (most <= std::min(worth_reserving, static_cast<double>(options.max_triplets))) {
+        mined.reserve(static_cast<std::int64_t>(most));
+    }
 }
 
 // Appends a selection. Once there are more than max_triplets in all they are only counted.
@@ -392,12 +485,17 @@ Mined mine(const Population& embeddings, const std::optional<Population>& refere
             const Selection selection = Miner(team, join, options).choose();
             join.forget_packed();  // the triplets take as much
             append(team, selection, options, mined);
-        } else if (fits(team, join, options, progress, mined)) {
-            for (const std::vector<std::int64_t>& batch : batches(join, options)) {
-                Join narrowed = join.narrowed(batch);
-                begin(progress, narrowed, options);
-                append(team, Miner(team, narrowed, options).choose(), options, mined);
-                join.include(narrowed);
+        } else {
+            const Outlook outlook = look_ahead(team, join, options);
+            if (fits(team, join, options, outlook, progress, mined)) {
+                const auto parts = batches(join, options, outlook);
+                if (parts.size() > 1) reserve(join, options, mined);
+                for (const std::vector<std::int64_t>& batch : parts) {
+                    Join narrowed = join.narrowed(batch);
+                    begin(progress, narrowed, options);
+                    append(team, Miner(team, narrowed, options, outlook).choose(), options, mined);
+                    join.include(narrowed);
+                }
             }
         }
         join.describe(mined.report, stopwatch);
@@ -416,6 +514,7 @@ struct BlockMiner::State {
     int n_threads = 1;
     Progress progress;
     std::optional<Join> join;  // of a team that has gone: each call makes its own of it
+    Outlook outlook;
     std::vector<std::vector<std::int64_t>> batches;
     std::size_t next_batch = 0;
     std::optional<Selection> selection;     // of the batch at hand
@@ -438,8 +537,9 @@ BlockMiner::BlockMiner(const Population& embeddings, const std::optional<Populat
         const Stopwatch stopwatch;
         state.join.emplace(team, state.kernels, embeddings, references, anchors, options.metric,
                            execution.packing_budget);
-        state.batches = batches(*state.join, options);
         state.progress.expect(pairs_of(*state.join));
+        state.outlook = look_ahead(team, *state.join, options);
+        state.batches = batches(*state.join, options, state.outlook);
         state.seconds = stopwatch.seconds();
     });
 }
@@ -455,7 +555,7 @@ void BlockMiner::State::select(Team& team, Join& whole) {
     } else {
         Join narrowed = whole.narrowed(batch);
         begin(progress, narrowed, options);
-        selection.emplace(Miner(team, narrowed, options).choose());
+        selection.emplace(Miner(team, narrowed, options, outlook).choose());
         whole.include(narrowed);
     }
     listed = reported = 0;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "metric.hpp"
+
 namespace tripletmine {
 namespace {
 
@@ -12,24 +14,25 @@ constexpr std::size_t negatives_between_polls = 4096;
 
 }  // namespace
 
-std::span<const Candidate> Selection::window(std::span<const Candidate> ranked) const {
-    if (options_.negative == Strategy::all) return ranked;
-    return ranked.subspan(std::min<std::size_t>(ranked.size(), options_.range_min));
-}
-
-bool Selection::wanted(const Pair& pair, const Candidate& negative) const {
-    const double t = negative.distance - pair.positive.distance;
-    switch (options_.type) {
+// As fl(d_an - d_ap) rises with d_an, whatever is asked of it is asked of that.
+Range wanted_range(const MineOptions& options, double d_ap) {
+    const double last = options.margin ? reach(d_ap, *options.margin) : Range{}.high;
+    switch (options.type) {
         case TripletType::hard:
-            return t <= 0.0;
+            return {Range{}.low, d_ap};
         case TripletType::semihard:
-            return t > 0.0 && t <= *options_.margin;
+            return {next_above(d_ap), last};
         case TripletType::easy:
-            return t > *options_.margin;
+            return {next_above(last), Range{}.high};
         case TripletType::all:
             break;
     }
-    return !options_.margin || t <= *options_.margin;
+    return {Range{}.low, last};
+}
+
+std::span<const Candidate> Selection::window(std::span<const Candidate> ranked) const {
+    if (options_.negative == Strategy::all) return ranked;
+    return ranked.subspan(std::min<std::size_t>(ranked.size(), options_.range_min));
 }
 
 template <typename Visit>
@@ -47,8 +50,9 @@ void Selection::for_pairs(Team& team, const Interval& numbers, Visit visit) cons
             const std::int64_t position = order_[place], i = number - *first;
             const auto chosen = negatives_of(position, i);
             if (chosen.size() >= negatives_between_polls) team.poll(worker);
-            visit(Pair{number, rows_[place], positives.of(position)[i], chosen,
-                       falls_back(position, i)});
+            const Candidate& positive = positives.of(position)[i];
+            visit(Pair{number, rows_[place], positive, chosen,
+                       wanted_range(options_, positive.distance), falls_back(position, i)});
         }
     });
 }
@@ -71,10 +75,12 @@ void Selection::number(Team& team, const Dataset& anchors) {
     first_pairs_.push_back(pairs);
     ends_.resize(static_cast<std::size_t>(pairs));
     for_pairs(team, {0, pairs}, [&](const Pair& pair) {
-        const auto kept = [&](const Candidate& negative) { return wanted(pair, negative); };
-        ends_[static_cast<std::size_t>(pair.number)] =
-            keeps_all() ? static_cast<std::int64_t>(pair.negatives.size())
-                        : std::count_if(pair.negatives.begin(), pair.negatives.end(), kept);
+        const auto [low, high] = pair.wanted;
+        std::int64_t kept = 0;  // without branches
+        for (const Candidate& negative : pair.negatives) {
+            kept += (negative.distance >= low) & (negative.distance <= high);
+        }
+        ends_[static_cast<std::size_t>(pair.number)] = kept;
     });
     std::partial_sum(ends_.begin(), ends_.end(), ends_.begin());
 }
@@ -97,7 +103,7 @@ void Selection::list(Team& team, const Interval& numbers, Mined& mined) const {
         std::int64_t triplet =
             pair.number == 0 ? 0 : ends_[static_cast<std::size_t>(pair.number - 1)];
         for (const Candidate& negative : pair.negatives) {
-            if (!wanted(pair, negative)) continue;
+            if (!pair.wanted.holds(negative.distance)) continue;
             const std::int64_t number = triplet++;
             if (number < numbers.begin) continue;
             if (number >= numbers.end) break;
@@ -117,14 +123,17 @@ void Selection::report(const Interval& anchors, Report& report) const {
     for (std::int64_t place = anchors.begin; place < anchors.end; ++place) {
         const std::int64_t position = order_[static_cast<std::size_t>(place)];
         const auto count = static_cast<std::int64_t>(positives.of(position).size());
-        bool with_negative = of_anchor && !window(negatives.of(position)).empty();
+        bool found_any = of_anchor && !window(negatives.of(position)).empty();
+        if (!negatives_in_all.empty()) {
+            found_any = negatives_in_all[static_cast<std::size_t>(position)] > 0;
+        }
         for (std::int64_t i = 0; i < count; ++i) {
             const bool found = !negatives_of(position, i).empty();
-            with_negative = with_negative || found;
+            found_any = found_any || found;
             report.fell_back += found && falls_back(position, i);
         }
         report.anchors_without_positive += count == 0;
-        report.anchors_without_negative += !with_negative;
+        report.anchors_without_negative += !found_any;
     }
     report.anchors += anchors.size();
 }

@@ -17,6 +17,9 @@
 
 namespace tripletmine {
 
+// The distances of the negatives that make a triplet of the type with a positive at this one.
+Range wanted_range(const MineOptions& options, double d_ap);
+
 class Selection {
 public:
     explicit Selection(const MineOptions& options) : options_(options) {}
@@ -25,6 +28,8 @@ public:
     // `per_pair`. Fallbacks are empty unless some anchor needs them.
     Choice positives, negatives, fallbacks;
     bool per_pair = false;
+    // How many negatives each anchor has, where `negatives` are not all of them.
+    std::vector<std::int64_t> negatives_in_all;
 
     // Without the ranks that range_min skips.
     std::span<const Candidate> window(std::span<const Candidate> ranked) const;
@@ -54,6 +59,7 @@ private:
         std::int64_t number, anchor;
         const Candidate& positive;
         std::span<const Candidate> negatives;
+        Range wanted;  // of them
         bool fell_back;
     };
 
@@ -65,9 +71,6 @@ private:
         return window(falls_back(position, i) ? fallbacks.of(position)
                                               : own_negatives(position, i));
     }
-    bool keeps_all() const { return options_.type == TripletType::all && !options_.margin; }
-    bool wanted(const Pair& pair, const Candidate& negative) const;
-
     // Calls visit(pair) for the pairs of this interval of numbers, on all threads.
     template <typename Visit>
     void for_pairs(Team& team, const Interval& numbers, Visit visit) const;

@@ -206,6 +206,57 @@ def test_semihard_pairs_are_filtered_as_it_pays(spread, plan, monkeypatch):
         assert_same(tripletmine.mine(x, labels, **options), planned)
 
 
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("spread", [0.2, 1.0, "ties"])
+def test_all_negatives_within_reach_of_the_positives(metric, spread, monkeypatch):
+    """They are looked for by their scores where they are few, else among all distances."""
+    n, n_classes = 2500, 500
+    rng = np.random.default_rng(5)
+    labels = rng.integers(0, n_classes, size=n)
+    if spread == "ties":
+        x = rng.integers(-1, 2, size=(n, 6)).astype(np.float32)
+    else:
+        x = rng.normal(size=(n_classes, 20))[labels] + spread * rng.normal(size=(n, 20))
+        x = x.astype(np.float32)
+    scale = np.std(tripletmine.pairwise_distances(x[:100], metric=metric))
+    some = np.sort(rng.permutation(n)[:60])
+    groups = {"groups": rng.integers(0, 3, size=n)}
+    near = {"allowed_neg_range": (0, 0.3 * scale)}
+    plans = set()
+    for positives, kind, margin, others in [
+        ("all", "hard", None, {}),
+        ("all", "hard", None, near),
+        ("all", "semihard", 0.02, groups),
+        ("all", "easy", 0.1, groups),
+        ("hard", "semihard", 3.0, {}),
+        ("hard", "all", 0.02, near),
+        ("random", "all", 0.02, {}),
+        ("hard", "hard", None, {"groups": np.zeros(n, np.int64)}),  # without any negative
+    ]:
+        call = {
+            "pos_strategy": positives,
+            "neg_strategy": "all",
+            "type_of_triplets": kind,
+            "margin": None if margin is None else margin * scale,
+            "metric": metric,
+        } | others
+        truth = reference.mine(x, labels, anchors=some, **call)
+        for chosen, kernel_set, n_threads in [
+            ("", SUPPORTED[0], 2),
+            ("coarse", SUPPORTED[-1], 1),
+            ("fine", SUPPORTED[len(SUPPORTED) // 2], 3),
+        ]:
+            monkeypatch.setenv("TRIPLETMINE_FILTER", chosen)
+            monkeypatch.setenv("TRIPLETMINE_ISA", kernel_set)
+            ours = tripletmine.mine(x, labels, anchors=some, **call, n_threads=n_threads)
+            assert_same(ours, truth)
+            plans.add(ours.report.plan)
+        if spread == 0.2 and (positives, kind, others) == ("all", "hard", {}):
+            assert ours.report.pairs_decided < ours.report.pairs_considered / 8
+    assert "float64" in plans or spread == "ties"
+    assert len(plans) > 1
+
+
 @pytest.mark.parametrize(("positive", "negative"), PAIRS)
 def test_a_partition_of_the_anchors_is_the_whole(positive, negative):
     rng = np.random.default_rng(2)

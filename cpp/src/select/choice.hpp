@@ -1,6 +1,7 @@
 // What was chosen: for each row (or each pair) a run of candidates, first to last.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <iterator>
 #include <limits>
@@ -42,6 +43,19 @@ struct Choice {
         for (std::int64_t& room : rooms) room = std::exchange(end, end + room);
         choice.begins = std::move(rooms);
         choice.candidates.resize(static_cast<std::size_t>(end));
+        return choice;
+    }
+
+    static Choice of_runs(const std::vector<std::vector<Candidate>>& runs) {
+        std::vector<std::int64_t> sizes;
+        for (const std::vector<Candidate>& run : runs) sizes.push_back(std::ssize(run));
+        Choice choice = with_rooms(std::move(sizes));
+        for (std::size_t i = 0; i < runs.size(); ++i) {
+            const auto run = static_cast<std::int64_t>(i);
+            std::copy(runs[i].begin(), runs[i].end(),
+                      choice.candidates.begin() + choice.begin_of(run));
+            choice.counts[i] = static_cast<std::uint32_t>(runs[i].size());
+        }
         return choice;
     }
 
