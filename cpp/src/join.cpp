@@ -40,13 +40,28 @@ std::shared_ptr<const Dataset> measured(
     return dataset;
 }
 
+// Whether candidates are refused for nothing but being too good.
+bool are_open_ended(Sign sign, const std::vector<Range>& ranges) {
+    return std::all_of(ranges.begin(), ranges.end(), [&](const Range& range) {
+        const bool open =
+            sign == Sign::nearest ? range.high == Range{}.high : range.low == Range{}.low;
+        return open || !(range.low <= range.high);
+    });
+}
+
 template <Sign sign>
 RowSweep::Question question_of(Relation relation, Ranked<sign>& selector) {
-    return {relation, sign, selector.most(),
-            [&](std::int64_t row, std::span<const Candidate> candidates) {
-                for (const Candidate& one : candidates) selector.offer(row, one);
-                return selector.floor(row);
-            }};
+    RowSweep::Question question{relation, sign, selector.most(),
+                                [&](std::int64_t row, std::span<const Candidate> candidates) {
+                                    for (const Candidate& one : candidates)
+                                        selector.offer(row, one);
+                                    return selector.floor(row);
+                                }};
+    for (std::int64_t row = 0; !selector.unlimited() && row < selector.rows(); ++row) {
+        question.ceilings.push_back(selector.ceiling(row));
+        question.surely_taken.push_back(selector.surely_taken(row));
+    }
+    return question;
 }
 
 }  // namespace
@@ -287,7 +302,10 @@ void Join::sweep_rows(const std::vector<RowSweep::Question>& questions) {
 
 template <Sign sign>
 Choice Join::rank_as(Relation relation, std::int64_t k, std::vector<Range> ranges) {
-    const bool by_row = ranges.empty() && by_rows(relation, k);
+    // Large inputs are looked at in parts there, which would have to agree on what is sure.
+    const bool in_one = ranges.empty() || (RowSweep::is_small(rows_->size(), cols_->size()) &&
+                                           are_open_ended(sign, ranges));
+    const bool by_row = in_one && by_rows(relation, k);
     Ranked<sign> selector(rows_->size(), k, space_, std::move(ranges), !by_row);
     if (by_row) {
         sweep_rows({{question_of(relation, selector)}});

@@ -10,11 +10,6 @@ namespace {
 
 constexpr float infinite = std::numeric_limits<float>::infinity();
 
-bool is_small(std::int64_t rows, std::int64_t cols) {
-    constexpr double few = 1 << 20;
-    return static_cast<double>(rows) * static_cast<double>(cols) <= few;
-}
-
 // Of large inputs, how many scores of a row are looked at together: they stay in the second-level
 // cache for all rows of a block.
 constexpr std::int64_t cols_of_part = 10 * tile_granule;
@@ -55,6 +50,11 @@ Relation relation_of(std::span<const RowSweep::Question> questions) {
 }
 
 }  // namespace
+
+bool RowSweep::is_small(std::int64_t rows, std::int64_t cols) {
+    constexpr double few = 1 << 20;
+    return static_cast<double>(rows) * static_cast<double>(cols) <= few;
+}
 
 bool RowSweep::suits(const FilterCase& asked, const Dataset& cols) {
     if (asked.k < 1 || asked.k > most_contended) return false;
@@ -169,23 +169,27 @@ bool RowSweep::contend(const Walk::Task& task, int id, Worker& worker, bool last
     const auto visit = [&](std::int64_t row, const Interval& run, const float* scores) {
         if (overflows) return;
         for (std::size_t q = 0; q < questions_.size(); ++q) {
-            const Part whole = part_of(questions_[q], row, run);
+            const Question& question = questions_[q];
+            const Part whole = part_of(question, row, run);
             const Interval& part = whole.cols;
             if (part.size() == 0) continue;
-            const Sign sign = questions_[q].sign;
+            const Sign sign = question.sign;
+            const bool banded = !question.ceilings.empty();
             const std::size_t entry = entry_of(row, q);
             float* best = worker.best.data() + entry * hands_;
             TileSide side = pairing_.col_operand->side(sign, part.begin, nullptr, nullptr);
             side.bias = leave_out(row, whole, sign, worker.biases[q]) + part.begin;
             const int found = pairing_.scorer().contend(
                 scores + part.begin - run.begin,
-                pairing_.row_operand->side(sign, row, nullptr, nullptr), side, sign,
-                static_cast<int>(part.size()), static_cast<int>(questions_[q].k), best,
+                pairing_.row_operand->side(sign, row,
+                                           banded ? question.surely_taken.data() + row : nullptr,
+                                           banded ? question.ceilings.data() + row : nullptr),
+                side, sign, static_cast<int>(part.size()), static_cast<int>(question.k), best,
                 worker.uppers.data(), worker.floors[entry], worker.places.data());
             for (int i = 0; i < found; ++i) {
                 const std::int32_t place = worker.places[static_cast<std::size_t>(i)];
                 const float upper = worker.uppers[static_cast<std::size_t>(place)];
-                if (upper == -infinite) continue;  // left out
+                if (upper == -infinite) continue;  // left out, or refused
                 worker.contests.add({static_cast<std::uint32_t>(part.begin + place), upper});
             }
             worker.contests.close(row, entry);

@@ -7,10 +7,11 @@
 //     decide      canonical distances → selectors, from the best on until the others cannot win
 //                 (where too many contend: closer scores first)
 //
-// For the first k candidates of every row and no other question; but questions may be put together,
-// and share the scores. No floors to keep, nothing locked; but a pair of a large self-join is
-// scored for each of its rows. In a small one all scores are made before any is looked at, so that
-// a pair needs one for both of them, where that is quicker.
+// For the first k candidates of every row, of small inputs also from a distance on, and for no
+// other question; but questions may be put together, and share the scores. No floors to keep,
+// nothing locked; but a pair of a large self-join is scored for each of its rows. In a small one
+// all scores are made before any is looked at, so that a pair needs one for both of them, where
+// that is quicker.
 #pragma once
 
 #include <cstdint>
@@ -39,7 +40,14 @@ public:
         Sign sign;
         std::int64_t k;
         std::function<float(std::int64_t row, std::span<const Candidate> candidates)> offer;
+        // Where rows refuse candidates for being too good, two scores of each: those whose lower
+        // bound is above the ceiling are refused, those whose upper bound is not above the other
+        // are not.
+        std::vector<float> ceilings = {}, surely_taken = {};
     };
+
+    // Whether all scores of a row are there at once.
+    static bool is_small(std::int64_t rows, std::int64_t cols);
 
     // Whether this is the better sweep, unless rows can be projected.
     static bool suits(const FilterCase& asked, const Dataset& cols);

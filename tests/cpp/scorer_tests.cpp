@@ -383,6 +383,10 @@ void check_contend(Tally& tally, const Scorer& scorer) {
         }
         Side row(random, 1), cols(random, room);
         const Sign sign = repeat % 2 == 0 ? Sign::nearest : Sign::farthest;
+        // What lies above the ceiling is refused, what lies above the floor may be.
+        const bool banded = repeat % 5 < 2;
+        if (!std::isfinite(row.ceiling[0])) row.ceiling[0] = Side::number(random);
+        row.floor[0] = row.ceiling[0] - static_cast<float>(random.below(3)) * 0.25f;
         const int k = repeat % 4 == 0 ? 1 + repeat / 4 % 60 : 1;
         std::vector<float> bounds, hands(static_cast<std::size_t>(hands_for(k)), none);
         for (float& hand : hands) hand = random.below(4) == 0 ? Side::number(random) : none;
@@ -398,9 +402,13 @@ void check_contend(Tally& tally, const Scorer& scorer) {
             const auto c = static_cast<std::size_t>(i);
             const float score =
                 codes ? static_cast<float>(sums[c]) * row.scale[0] * cols.scale[c] : scores[c];
-            const float upper =
+            float upper =
                 (sign == Sign::nearest ? score : 0.0f - score) - row.bias[0] - cols.bias[c];
-            const float lower = upper - row.width[0] - cols.width[c];
+            float lower = upper - row.width[0] - cols.width[c];
+            const bool refused = banded && lower > row.ceiling[0];
+            const bool unsure = banded && upper > row.floor[0];
+            if (refused) upper = none;
+            if (refused || unsure) lower = none;
             bounds.push_back(upper);
             if (k > 1 && upper < before) continue;
             float& hand = k == 1 ? best : dealt[c % dealt.size()];
@@ -410,8 +418,10 @@ void check_contend(Tally& tally, const Scorer& scorer) {
         std::vector<std::int32_t> expected, places(static_cast<std::size_t>(count));
         std::vector<float> uppers(static_cast<std::size_t>(count + max_tile_cols));
         const void* from = codes ? static_cast<const void*>(sums.data()) : scores.data();
-        const int found = scorer.contend(from, row.view(), cols.view(), sign, count, k,
-                                         hands.data(), uppers.data(), floor, places.data());
+        TileSide own = row.view();
+        if (!banded) own.floor = own.ceiling = nullptr;  // not read
+        const int found = scorer.contend(from, own, cols.view(), sign, count, k, hands.data(),
+                                         uppers.data(), floor, places.data());
         places.resize(static_cast<std::size_t>(found));
         uppers.resize(bounds.size());
         const bool close =

@@ -375,8 +375,11 @@ inline F32 score_at(const void* scores, F32 row_scale, const TileSide& cols, int
     return codes ? mul(score, F32::load(cols.scale + i)) : score;
 }
 
-// The bounds of a row's scores; writes the upper ones.
-template <bool codes, bool farthest>
+// The bounds of a row's scores; writes the upper ones. `banded`: as if they were -inf, the upper
+// one where the lower one is above the row's ceiling, and the lower one where the upper one is
+// above the row's floor. (A difference times infinity is -inf, or no number and so no limit, or
+// inf.)
+template <bool codes, bool farthest, bool banded>
 struct RowBounds {
     RowBounds(const void* of, const TileSide& row, const TileSide& others, float* to)
         : scores(of),
@@ -384,15 +387,27 @@ struct RowBounds {
           uppers(to),
           row_bias(F32::broadcast(row.bias)),
           row_width(F32::broadcast(row.width)),
-          row_scale(scale_of<codes>(row)) {}
+          row_scale(scale_of<codes>(row)),
+          row_floor(banded ? F32::broadcast(row.floor) : F32::zero()),
+          row_ceiling(banded ? F32::broadcast(row.ceiling) : F32::zero()) {}
 
     F32 upper(int i) const {
         const F32 score = signed_score<farthest>(score_at<codes>(scores, row_scale, cols, i));
-        const F32 bound = sub(sub(score, row_bias), F32::load(cols.bias + i));
+        F32 bound = sub(sub(score, row_bias), F32::load(cols.bias + i));
+        if constexpr (banded) bound = min(limit(row_ceiling, below(bound, i)), bound);
         bound.store(uppers + i);
         return bound;
     }
-    F32 lower(int i) const { return sub(sub(upper(i), row_width), F32::load(cols.width + i)); }
+    F32 lower(int i) const {
+        const F32 bound = upper(i), lowest = below(bound, i);
+        return banded ? min(limit(row_floor, bound), lowest) : lowest;
+    }
+    F32 below(F32 bound, int i) const {
+        return sub(sub(bound, row_width), F32::load(cols.width + i));
+    }
+    static F32 limit(F32 most, F32 value) {
+        return mul(sub(most, value), F32::broadcast(&infinite));
+    }
     // The same of a register that may reach beyond the end, where anything may lie.
     F32 last_lower(int i, int count) const {
         const int beyond = i + F32::width > count ? i + F32::width - count : 0;
@@ -402,7 +417,7 @@ struct RowBounds {
     const void* scores;
     TileSide cols;
     float* uppers;
-    F32 row_bias, row_width, row_scale;
+    F32 row_bias, row_width, row_scale, row_floor, row_ceiling;
 };
 
 // The places of those of `count` upper bounds that reach the floor; upper(i) are those from i on.
@@ -422,15 +437,16 @@ inline int places_reaching(float floor, int count, Upper upper, std::int32_t* pl
 }
 
 // What none of the others can change: with a floor, only those that reach it are dealt out.
-template <bool codes, bool farthest>
-int contend_above(const RowBounds<codes, farthest>& bounds, const TileSide& row, int count, int k,
-                  float* best, float& floor, std::int32_t* places) {
+template <bool codes, bool farthest, bool banded>
+int contend_above(const RowBounds<codes, farthest, banded>& bounds, const TileSide& row, int count,
+                  int k, float* best, float& floor, std::int32_t* places) {
     const int hands = hands_for(k);
     const int reaching =
         places_reaching(floor, count, [&](int i) { return bounds.upper(i); }, places);
     bool raised = false;
     for (int i = 0, dealt = 0; i < reaching; ++i) {
         while (places[i] - dealt >= hands) dealt += hands;
+        if (banded && bounds.uppers[places[i]] > row.floor[0]) continue;
         const float lower = bounds.uppers[places[i]] - row.width[0] - bounds.cols.width[places[i]];
         float& hand = best[places[i] - dealt];
         raised = raised || lower > floor;
@@ -446,10 +462,10 @@ int contend_above(const RowBounds<codes, farthest>& bounds, const TileSide& row,
     return found;
 }
 
-template <bool codes, bool farthest>
+template <bool codes, bool farthest, bool banded>
 int contend_as(const void* scores, const TileSide& row, const TileSide& cols, int count, int k,
                float* best, float* uppers, float& floor, std::int32_t* places) noexcept {
-    const RowBounds<codes, farthest> bounds(scores, row, cols, uppers);
+    const RowBounds<codes, farthest, banded> bounds(scores, row, cols, uppers);
     int i = 0;
     if (k == 1) {
         F32 one = F32::broadcast(&floor), other = one;
@@ -479,9 +495,11 @@ int contend_as(const void* scores, const TileSide& row, const TileSide& cols, in
 template <bool codes>
 int contend(const void* scores, const TileSide& row, const TileSide& cols, Sign sign, int count,
             int k, float* best, float* uppers, float& floor, std::int32_t* places) noexcept {
-    constexpr auto near = contend_as<codes, false>, far = contend_as<codes, true>;
-    return (sign == Sign::nearest ? near : far)(scores, row, cols, count, k, best, uppers, floor,
-                                                places);
+    const bool near = sign == Sign::nearest;
+    const auto as = row.ceiling == nullptr
+                        ? (near ? contend_as<codes, false, false> : contend_as<codes, true, false>)
+                        : (near ? contend_as<codes, false, true> : contend_as<codes, true, true>);
+    return as(scores, row, cols, count, k, best, uppers, floor, places);
 }
 
 // The bucket of g.

@@ -157,6 +157,9 @@ struct Scorer {
     // `best` holds the best lower bound of each hand, which is raised, and the floor is the k-th
     // best of these or less by a 2000-th part. Reads up to max_register elements beyond the end,
     // whatever they are, and writes and reads up to as many uppers.
+    // A row with a ceiling refuses what is too good: the upper bound of a score is -inf where its
+    // lower bound is above the ceiling, and its lower bound where the upper one is above the row's
+    // floor, for only what is not is sure to be taken. (Without a ceiling no floor is read.)
     int (*contend)(const void* scores, const TileSide& row, const TileSide& cols, Sign sign,
                    int count, int k, float* best, float* uppers, float& floor,
                    std::int32_t* places) noexcept;

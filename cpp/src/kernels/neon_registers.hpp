@@ -56,7 +56,7 @@ struct F32 {
 inline I32 I32::truncate(F32 a) { return {vcvtq_s32_f32(a.v)}; }
 inline I32 I32::nearest(F32 a) { return {vcvtnq_s32_f32(a.v)}; }
 inline F32 sqrt(F32 a) { return {vsqrtq_f32(a.v)}; }
-inline F32 min(F32 a, F32 b) { return {vminq_f32(a.v, b.v)}; }
+inline F32 min(F32 a, F32 b) { return {vminnmq_f32(a.v, b.v)}; }
 inline F32 max(F32 a, F32 b) { return {vmaxnmq_f32(a.v, b.v)}; }
 inline F32 fma(F32 a, F32 b, F32 c) { return {vfmaq_f32(c.v, a.v, b.v)}; }
 inline F32 add(F32 a, F32 b) { return {vaddq_f32(a.v, b.v)}; }

@@ -12,6 +12,7 @@
 #include <cmath>
 #include <cstdint>
 #include <functional>
+#include <iterator>
 #include <limits>
 #include <vector>
 
@@ -40,6 +41,7 @@ public:
     // How many candidates a row holds in the end, at most.
     std::int64_t most() const { return k_; }
 
+    std::int64_t rows() const { return std::ssize(best_.counts); }
     bool unlimited() const { return ranges_.empty(); }
 
     const ScoreSpace& space() const { return space_; }
@@ -64,6 +66,16 @@ public:
     float ceiling(std::int64_t row) const {
         const Range range = range_of(row);
         return space_.ceiling(order, order == Sign::nearest ? range.low : range.high);
+    }
+
+    // What the row does not refuse for being too good, for certain, whose upper bound is not above
+    // this.
+    float surely_taken(std::int64_t row) const {
+        const bool nearest = order == Sign::nearest;
+        const float beyond =
+            space_.floor(order, nearest ? std::nextafter(ranges_[row].low, -infinity)
+                                        : std::nextafter(ranges_[row].high, infinity));
+        return beyond == none_expected ? beyond : next_below(beyond);
     }
 
     // A candidate that will be offered has at least the score `lower` and at most `upper`: what is
