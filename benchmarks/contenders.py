@@ -120,6 +120,9 @@ def contenders(*, all_kernel_sets: bool, heavy: bool) -> list[Contender]:
             "pytorch-metric-learning", {"within": _margin_miner}, miners, limit=LARGEST_BATCH
         ),
         Contender("one sgemm", {"census": _product}, ("numpy",)),
+        Contender("numpy", {"distances": _numpy_distances}, ("numpy",)),
+        Contender("torch", {"distances": _torch_distances}, ("torch",)),
+        Contender("scikit-learn", {"distances": _sklearn_distances}, ("sklearn",)),
     ]
 
 
@@ -131,6 +134,7 @@ def _ours(name: str, environment: dict[str, str], *, only_unprunable: bool = Fal
             _our_triplets, neg_strategy="all", margin=MARGIN, type_of_triplets="semihard"
         ),
         "census": _our_census,
+        "distances": _our_distances,
     }
     return Contender(
         name,
@@ -174,6 +178,33 @@ def _our_census(x: Rows, labels: Labels, job: Job, threads: int) -> Answer:
 
     found = tripletmine.census(x, labels, margins=MARGINS, per="anchor")
     return (counts_of(found),)
+
+
+def _our_distances(x: Rows, labels: Labels, job: Job, threads: int) -> Answer:
+    import tripletmine
+
+    return (tripletmine.pairwise_distances(x),)
+
+
+def _numpy_distances(x: Rows, labels: Labels, job: Job, threads: int) -> Answer:
+    distances = x @ x.T
+    return (np.subtract(np.float32(1), distances, out=distances),)
+
+
+def _torch_distances(x: Rows, labels: Labels, job: Job, threads: int) -> Answer:
+    import torch
+
+    rows = torch.from_numpy(x)
+    distances = rows @ rows.T
+    return (distances.neg_().add_(1).numpy(),)
+
+
+def _sklearn_distances(x: Rows, labels: Labels, job: Job, threads: int) -> Answer:
+    import sklearn
+    from sklearn.metrics.pairwise import cosine_distances
+
+    with sklearn.config_context(assume_finite=True):
+        return (cosine_distances(x),)
 
 
 def _product(x: Rows, labels: Labels, job: Job, threads: int) -> Answer:

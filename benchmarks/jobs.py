@@ -7,6 +7,7 @@ An answer is what a contender returns for a job:
     semihard   arrays of anchors, positives and negatives: one triplet for every pair that has one
     within     the same: every triplet that is semi-hard at MARGIN
     census     counts of hard, semi-hard and easy triplets, (n, 3, margins)
+    distances  the cosine distance of every two rows, (n, n)
 
 ``None`` is the answer of a yardstick, which is timed and answers nothing.
 """
@@ -23,8 +24,8 @@ from cases import Case, Labels, Rows
 from tripletmine import reference
 
 Indices = npt.NDArray[np.int64]
-Answer = tuple[Indices, ...] | None
-Known = dict[int, tuple[Indices, ...]]  # by anchor
+Answer = tuple[npt.NDArray[Any], ...] | None
+Known = dict[int, tuple[npt.NDArray[Any], ...]]  # by anchor
 
 MOST_PAIRS = 5_000_000  # that a table of all pairs is asked for
 MARGIN = 0.1
@@ -46,7 +47,7 @@ class Job:
             return self.name == "hard"
         if case.common:
             return self.kind == "ranked"
-        if self.kind == "within":
+        if self.kind in ("within", "distances"):
             return case.is_batch
         if self.kind == "semihard":
             return not case.is_batch and case.pairs <= MOST_PAIRS
@@ -61,6 +62,7 @@ JOBS = {
         Job("semihard", "semihard", "semi-hard negative of every pair of anchor and positive"),
         Job("within", "within", f"all semi-hard triplets at margin {MARGIN}"),
         Job("census", "census", "hard, semi-hard and easy triplets of every row at five margins"),
+        Job("distances", "distances", "the distances of every two rows"),
     )
 }
 
@@ -70,6 +72,9 @@ def known(job: Job, x: Rows, labels: Labels, sample: Indices) -> Known:
     if job.kind == "census":
         counted = reference.census(x, labels, margins=MARGINS, per="anchor", anchors=sample)
         return dict(zip(sample.tolist(), zip(counts_of(counted), strict=True), strict=True))
+    if job.kind == "distances":
+        rows = reference.distance_matrix(x[sample], x, "cosine").astype(np.float32)
+        return dict(zip(sample.tolist(), zip(rows, strict=True), strict=True))
     strategies: dict[str, dict[str, Any]] = {
         "ranked": {"pos_strategy": "hard", "neg_strategy": "hard", "num_negatives": job.k},
         "semihard": {"pos_strategy": "all", "neg_strategy": "semihard"},
@@ -111,7 +116,8 @@ def compared(job: Job, x: Rows, answer: Answer, right: Known) -> dict[str, int |
     """Count the sampled anchors with a pick at another distance, and at the same but another row.
 
     Distances are the canonical float64 ones. Another row at the very same distance is no mistake
-    of a peer; it is only not the lowest index. Counts are right or wrong.
+    of a peer; it is only not the lowest index. Counts are right or wrong, and so are distances:
+    the float32 nearest to the definition, or another.
     """
     if answer is None:
         return {"wrong": None, "ties": None, "sample": len(right)}
@@ -120,7 +126,7 @@ def compared(job: Job, x: Rows, answer: Answer, right: Known) -> dict[str, int |
     if job.kind == "ranked":
         positives, negatives = answer
         theirs = {a: (positives[a : a + 1], negatives[a]) for a in right}
-    elif job.kind == "census":
+    elif job.kind in ("census", "distances"):
         theirs = {a: (answer[0][a],) for a in right}
     else:
         theirs = _by_anchor(answer, sample)

@@ -1,6 +1,7 @@
-// How close the kernels come to what the machine can do: for every kernel set that runs here, both
-// scorers and several numbers of dimensions, the rate of one thread, and beside it the rate of a
-// loop that does nothing but the same arithmetic in registers, measured just before.
+// How close the kernels come to what the machine can do: for every kernel set that runs here,
+// canonical distances, all scorers and several numbers of dimensions, the rate of one thread, and
+// beside it the rate of a loop that does nothing but the same arithmetic in registers, measured
+// just before.
 //
 //     cmake -S . -B build/bench -DTRIPLETMINE_PYTHON=OFF -DTRIPLETMINE_BENCHMARKS=ON
 //     cmake --build build/bench && build/bench/kernel_benchmark [name ...]    of kernel sets
@@ -14,6 +15,7 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
+#include <functional>
 #include <optional>
 #include <random>
 #include <span>
@@ -25,7 +27,9 @@
 #include <immintrin.h>
 #endif
 
+#include "buffer.hpp"
 #include "dataset.hpp"
+#include "exact.hpp"
 #include "kernels/dispatch.hpp"
 #include "operand.hpp"
 #include "parallel.hpp"
@@ -92,6 +96,21 @@ void fma_256(std::int64_t steps) {
 void multiply_add_128(std::int64_t steps) {
     REGISTER_LOOP(".irp i,0,1,2,3,4,5,6,7,8,9,10,11,12,13\nxorps %%xmm\\i, %%xmm\\i\n.endr",
                   "movaps %%xmm12, %%xmm14\nmulps %%xmm13, %%xmm14\naddps %%xmm14, %%xmm\\sum", "");
+}
+// A canonical sum rounds each product.
+void multiply_add_doubles_512(std::int64_t steps) {
+    REGISTER_LOOP("vzeroall",
+                  "vmulpd %%zmm12, %%zmm13, %%zmm14\nvaddpd %%zmm14, %%zmm\\sum, %%zmm\\sum",
+                  "vzeroupper");
+}
+void multiply_add_doubles_256(std::int64_t steps) {
+    REGISTER_LOOP("vzeroall",
+                  "vmulpd %%ymm12, %%ymm13, %%ymm14\nvaddpd %%ymm14, %%ymm\\sum, %%ymm\\sum",
+                  "vzeroupper");
+}
+void multiply_add_doubles_128(std::int64_t steps) {
+    REGISTER_LOOP(".irp i,0,1,2,3,4,5,6,7,8,9,10,11,12,13\nxorps %%xmm\\i, %%xmm\\i\n.endr",
+                  "movaps %%xmm12, %%xmm14\nmulpd %%xmm13, %%xmm14\naddpd %%xmm14, %%xmm\\sum", "");
 }
 void dpbusd_512(std::int64_t steps) {
     REGISTER_LOOP("vzeroall", "vpdpbusd %%zmm12, %%zmm13, %%zmm\\sum", "vzeroupper");
@@ -160,6 +179,9 @@ void fma_128(std::int64_t steps) { REGISTER_LOOP("fmla v\\sum\\().4s, v12.4s, v1
 void multiply_add_128(std::int64_t steps) {
     REGISTER_LOOP("fmul v14.4s, v12.4s, v13.4s\nfadd v\\sum\\().4s, v\\sum\\().4s, v14.4s");
 }
+void multiply_add_doubles_128(std::int64_t steps) {
+    REGISTER_LOOP("fmul v14.2d, v12.2d, v13.2d\nfadd v\\sum\\().2d, v\\sum\\().2d, v14.2d");
+}
 void dot_128(std::int64_t steps) {
     REGISTER_LOOP(".arch armv8.2-a+dotprod\nsdot v\\sum\\().4s, v12.16b, v13.16b");
 }
@@ -172,10 +194,11 @@ void mull_128(std::int64_t steps) {
 
 #endif
 
-// What a scorer computes with. One step of the loop is so many useful operations.
+// What a scorer computes with, or without a format canonical distances. One step of the loop is so
+// many useful operations.
 struct Limit {
     std::string_view set;
-    Format format;
+    std::optional<Format> format;
     const char* arithmetic;
     void (*loop)(std::int64_t steps);
     double operations;
@@ -190,6 +213,15 @@ constexpr Limit limits[] = {
     {"avx512_vnni", Format::float32, "vfmadd, 512 bits", fma_512, 2.0 * 16 * sums_at_once},
     {"avx512_vnni", Format::int8, "vpdpbusd, 512 bits", dpbusd_512, 2.0 * 64 * sums_at_once},
     {"avx512_vnni", Format::int16, "vpdpwssd, 512 bits", dpwssd_512, 2.0 * 32 * sums_at_once},
+    {"amx", {}, "vmulpd + vaddpd, 512 bits", multiply_add_doubles_512, 2.0 * 8 * sums_at_once},
+    {"avx512_vnni",
+     {},
+     "vmulpd + vaddpd, 512 bits",
+     multiply_add_doubles_512,
+     2.0 * 8 * sums_at_once},
+    {"avx512", {}, "vmulpd + vaddpd, 512 bits", multiply_add_doubles_512, 2.0 * 8 * sums_at_once},
+    {"avx2", {}, "vmulpd + vaddpd, 256 bits", multiply_add_doubles_256, 2.0 * 4 * sums_at_once},
+    {"portable", {}, "mulpd + addpd", multiply_add_doubles_128, 2.0 * 2 * sums_at_once},
     {"avx512", Format::float32, "vfmadd, 512 bits", fma_512, 2.0 * 16 * sums_at_once},
     {"avx512", Format::int8, "vpmaddubsw + vpaddw, 512 bits", maddubs_512,
      2.0 * 64 * sums_of_maddubs_512},
@@ -203,12 +235,15 @@ constexpr Limit limits[] = {
     {"neon", Format::float32, "fmla", fma_128, 2.0 * 4 * sums_at_once},
     {"neon", Format::int8, "smull + addp + sadalp", mull_128, 2.0 * 16 * sums_at_once},
     {"portable", Format::float32, "fmul + fadd", multiply_add_128, 2.0 * 4 * sums_at_once},
+    {"neon_dot", {}, "fmul + fadd", multiply_add_doubles_128, 2.0 * 2 * sums_at_once},
+    {"neon", {}, "fmul + fadd", multiply_add_doubles_128, 2.0 * 2 * sums_at_once},
+    {"portable", {}, "fmul + fadd", multiply_add_doubles_128, 2.0 * 2 * sums_at_once},
 #else
-    {"", Format::float32, "", nullptr, 0.0},
+    {"", {}, "", nullptr, 0.0},
 #endif
 };
 
-const Limit* limit_of(std::string_view set, Format format) {
+const Limit* limit_of(std::string_view set, std::optional<Format> format) {
     const auto is_it = [&](const Limit& limit) {
         return limit.loop != nullptr && limit.set == set && limit.format == format;
     };
@@ -258,29 +293,13 @@ void score_block(const Operand& operand, const RowSide& rows, std::int64_t row_c
     }
 }
 
-// Of a scorer: its best rate, and its share of the limit at the same clock.
+// The best rate, and its share of the limit at the same clock.
 struct Reached {
     double rate, share;
 };
 
-Reached reached(Team& team, const KernelSet& kernels, const Scorer& scorer, const Limit* limit,
-                double most, const std::vector<float>& values, std::int64_t dim) {
-    const auto row_bytes = static_cast<std::ptrdiff_t>(sizeof(float)) * dim;
-    Dataset dataset({"rows", {values.data(), DType::float32, all_cols, dim, row_bytes, 4}},
-                    std::nullopt, kernels);
-    dataset.measure(team);
-    const ScoreSpace space = score_space(Metric::cosine, dataset.largest_norm2());
-    const Operand operand(team, dataset, kernels, scorer, space, Origin{}, nullptr, true);
-    const std::int64_t by_cache = block_cache / (operand.panel_bytes() / panel_rows);
-    const std::int64_t row_count = std::min(most_rows, by_cache) / max_tile_rows * max_tile_rows;
-    RowSide rows;
-    operand.row_side(0, row_count, rows);
-    Buffer<std::byte> scratch;
-    const Buffer<float> scores(most_rows * max_tile_cols);
-    const Acquired acquired(scorer);
-    const auto score = [&](std::int64_t times) {
-        for (; times > 0; --times) score_block(operand, rows, row_count, scratch, scores.data());
-    };
+template <typename Work>
+Reached reached(const Limit* limit, double most, double operations, Work work) {
     std::vector<double> shares;
     const auto compare = [&](double found) {
         if (limit == nullptr) return;
@@ -288,27 +307,66 @@ Reached reached(Team& team, const KernelSet& kernels, const Scorer& scorer, cons
         const double seconds = seconds_of(steps, limit->loop);
         shares.push_back(found * seconds * 1e9 / (static_cast<double>(steps) * limit->operations));
     };
-    const double operations = 2.0 * static_cast<double>(row_count * all_cols * dim);
-    const double best = rate(operations, score, compare);
+    const double best = rate(operations, work, compare);
     std::sort(shares.begin(), shares.end());
     return {best, shares.empty() ? 0.0 : shares[shares.size() / 2]};
 }
 
-void measure(Team& team, const RegisteredSet& set, const Scorer& scorer,
-             const std::vector<float>& values) {
-    double most = 0.0;
-    const Limit* limit = limit_of(set.info.name, scorer.format);
-    if (limit != nullptr) {
-        const Acquired acquired(scorer);
-        most = rate(limit->operations, limit->loop, [](double) {});
-    }
-    std::string line =
-        "| " + std::string(set.info.name) + " | " + std::string(name_of(scorer.format)) + " | ";
+// What there is to measure: with a limit, on rows of so many elements.
+using Measurement = std::function<Reached(const Limit* limit, double most, std::int64_t dim)>;
+
+Measurement scores(Team& team, const KernelSet& kernels, const Scorer& scorer,
+                   const std::vector<float>& values) {
+    return [&](const Limit* limit, double most, std::int64_t dim) {
+        const auto row_bytes = static_cast<std::ptrdiff_t>(sizeof(float)) * dim;
+        Dataset dataset({"rows", {values.data(), DType::float32, all_cols, dim, row_bytes, 4}},
+                        std::nullopt, kernels);
+        dataset.measure(team);
+        const ScoreSpace space = score_space(Metric::cosine, dataset.largest_norm2());
+        const Operand operand(team, dataset, kernels, scorer, space, Origin{}, nullptr, true);
+        const std::int64_t by_cache = block_cache / (operand.panel_bytes() / panel_rows);
+        const std::int64_t row_count =
+            std::min(most_rows, by_cache) / max_tile_rows * max_tile_rows;
+        RowSide rows;
+        operand.row_side(0, row_count, rows);
+        Buffer<std::byte> scratch;
+        const Buffer<float> to(most_rows * max_tile_cols);
+        const auto score = [&](std::int64_t times) {
+            for (; times > 0; --times) score_block(operand, rows, row_count, scratch, to.data());
+        };
+        return reached(limit, most, 2.0 * static_cast<double>(row_count * all_cols * dim), score);
+    };
+}
+
+// Canonical sums of a block of rows with another, as an ExactBlock has them.
+Measurement distances(const KernelSet& kernels, const std::vector<float>& values) {
+    return [&](const Limit* limit, double most, std::int64_t dim) {
+        const std::int64_t size = ExactBlock::most_rows(dim), length = padded(dim);
+        const Buffer<double> panels(2 * size * length), to(lanes * size);
+        std::copy_n(values.begin(), 2 * size * length, panels.data());
+        const auto sum = [&](std::int64_t times) {
+            for (std::int64_t row = 0; times > 0; --times, row = 0) {
+                for (; row < size; row += lanes) {
+                    kernels.exact_dots_of_panels(
+                        panels.data() + row * length, panels.data() + size * length,
+                        static_cast<int>(size / lanes), length, to.data(), size);
+                }
+            }
+        };
+        return reached(limit, most, 2.0 * static_cast<double>(size * size * dim), sum);
+    };
+}
+
+void measure(std::string_view set, std::string_view what, const Limit* limit,
+             const Measurement& measurement) {
+    const double most =
+        limit == nullptr ? 0.0 : rate(limit->operations, limit->loop, [](double) {});
+    std::string line = "| " + std::string(set) + " | " + std::string(what) + " | ";
     char text[64];
     std::snprintf(text, sizeof text, "%.1f", most);
     line += limit == nullptr ? "– | –" : std::string(limit->arithmetic) + " | " + text;
     for (const std::int64_t dim : dims) {
-        const Reached found = reached(team, *set.kernels, scorer, limit, most, values, dim);
+        const Reached found = measurement(limit, most, dim);
         std::snprintf(text, sizeof text, " | %.1f", found.rate);
         line += text;
         if (limit == nullptr) continue;
@@ -336,11 +394,16 @@ void run(std::span<char*> names) {
         if (!set.info.supported) continue;
         if (!names.empty() && std::none_of(names.begin(), names.end(), is_it)) continue;
         run_team(1, nullptr, [&](Team& team) {
-            measure(team, set, set.kernels->fine, values);
-            if (set.kernels->medium.score != nullptr) {
-                measure(team, set, set.kernels->medium, values);
+            const KernelSet& kernels = *set.kernels;
+            measure(set.info.name, "float64", limit_of(set.info.name, {}),
+                    distances(kernels, values));
+            for (const Scorer* scorer : {&kernels.fine, &kernels.medium, &kernels.coarse}) {
+                if (scorer->score == nullptr) continue;
+                const Acquired acquired(*scorer);
+                measure(set.info.name, name_of(scorer->format),
+                        limit_of(set.info.name, scorer->format),
+                        scores(team, kernels, *scorer, values));
             }
-            measure(team, set, set.kernels->coarse, values);
         });
     }
 }

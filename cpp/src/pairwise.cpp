@@ -112,7 +112,11 @@ void pairwise_distances(const Population& rows, const std::optional<Population>&
                         std::ptrdiff_t col_stride, const Execution& execution) {
     const KernelSet& kernels = choose_kernels(execution.instruction_set);
     const Output output(out, row_stride, col_stride);
-    run_team(execution.n_threads, execution.monitor, [&](Team& team) {
+    const MatrixView& columns = (references ? *references : rows).matrix;
+    constexpr double of_one = 4.0;  // as long as so many multiplications of scores
+    const double work = of_one * static_cast<double>(rows.matrix.rows) *
+                        static_cast<double>(columns.rows) * static_cast<double>(columns.cols);
+    run_team(threads_for(execution.n_threads, work), execution.monitor, [&](Team& team) {
         Dataset x(unlabelled(rows), std::nullopt, kernels);
         x.measure(team);
         std::optional<Dataset> other;
