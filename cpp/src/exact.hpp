@@ -114,26 +114,30 @@ private:
 // Of all rows of a block with all columns of a block: each is widened once. One for each worker.
 class ExactBlock {
 public:
-    // Rows of a block, at most: widened, they stay in the second-level cache.
+    // Rows and columns of a block, at most: widened, columns stay in the second-level cache.
     static std::int64_t most_rows(std::int64_t dim) {
-        constexpr std::int64_t bytes = 256 * 1024, least = 2 * lanes, most = 64;
+        constexpr std::int64_t bytes = 256 * 1024;
         const std::int64_t fitting =
-            bytes / (static_cast<std::int64_t>(sizeof(double)) * padded(dim)) / least * least;
-        return std::clamp(fitting, least, most);
+            bytes / (static_cast<std::int64_t>(sizeof(double)) * padded(dim));
+        constexpr std::int64_t least = 4, most = 64;
+        return dim > longest_panel
+                   ? std::clamp(fitting, least, most)
+                   : std::clamp(fitting / worth_panels * worth_panels, worth_panels, most);
     }
 
     ExactBlock(const Dataset& rows, const Dataset& cols, const KernelSet& kernels, Metric metric)
         : rows_{rows}, cols_{cols}, kernels_(kernels), metric_(metric) {}
 
-    // Has rows ready for several blocks, each of some of them from a multiple of `lanes` on.
-    void hold(const Interval& rows) { rows_.pack(rows, true); }
+    // Has rows ready for several blocks with columns, as many as these in all; each is of some of
+    // the rows, from a multiple of `lanes` on.
+    void hold(const Interval& rows, const Interval& cols) {
+        if (is_worth_panels(rows, cols)) rows_.pack(rows, true);
+    }
 
     // distances[i * stride + j] of rows.begin + i and cols.begin + j.
     void compute(const Interval& rows, const Interval& cols, double* distances,
                  std::int64_t stride) {
-        // Where most places of their panels would be empty, pairs are summed one by one.
-        const std::int64_t places = padded(rows.size()) * padded(cols.size());
-        const bool by_panels = 2 * rows.size() * cols.size() >= places;
+        const bool by_panels = rows_.are_packed(rows, true) || is_worth_panels(rows, cols);
         rows_.pack(rows, by_panels);
         cols_.pack(cols, by_panels);
         if (by_panels) {
@@ -152,15 +156,25 @@ public:
     std::int64_t decided() const { return decided_; }
 
 private:
+    // Panels are packed in a time that so many rows and columns make up for; and where they are
+    // longer than the nearest caches, they do not.
+    static constexpr std::int64_t worth_panels = 16, longest_panel = 4096;
+    bool is_worth_panels(const Interval& rows, const Interval& cols) const {
+        return std::min(rows.size(), cols.size()) >= worth_panels &&
+               rows_.dataset.dim() <= longest_panel;
+    }
+
     // Rows of one side, widened: one after the other, or in panels (see KernelSet).
     struct Side {
+        bool are_packed(const Interval& wanted, bool in_panels) const {
+            return in_panels == panels && wanted.begin >= at.begin && wanted.end <= at.end &&
+                   (!in_panels || (wanted.begin - at.begin) % lanes == 0);
+        }
         void pack(const Interval& wanted, bool in_panels) {
-            const bool there = in_panels == panels && wanted.begin >= at.begin &&
-                               wanted.end <= at.end &&
-                               (!in_panels || (wanted.begin - at.begin) % lanes == 0);
-            if (there) return;
+            if (are_packed(wanted, in_panels)) return;
             const std::int64_t length = padded(dataset.dim());
-            values.resize(static_cast<std::size_t>((padded(wanted.size()) + 1) * length + lanes));
+            const std::int64_t rows = in_panels ? padded(wanted.size()) + 1 : wanted.size();
+            values.resize(static_cast<std::size_t>(rows * length + lanes));
             for (std::int64_t i = 0; i < wanted.size(); ++i) {
                 double* to = memory() + i * length;
                 if (!in_panels) {

@@ -96,6 +96,7 @@ Join::Join(Team& team, const Join& other)
       origins_(other.origins_),
       projection_(other.projection_),
       least_of_blocks_(other.least_of_blocks_),
+      kinds_(other.kinds_),
       row_operands_(other.row_operands_),
       col_operands_(other.col_operands_),
       decided_(other.decided_) {}
@@ -291,6 +292,16 @@ Choice Join::rank(Relation relation, Sign sign, std::int64_t k, std::vector<Rang
                                  : rank_as<Sign::farthest>(relation, k, std::move(ranges));
 }
 
+// Whether most candidates are of this relation, if it is one of negatives: a RowSweep scores all.
+bool Join::are_mostly(Relation relation) const {
+    if (relation != Relation::negatives) return true;
+    constexpr double most = 0.75;
+    double same = 0.0;
+    for (const Interval& one : cols_->classes_of(*rows_)) same += static_cast<double>(one.size());
+    const double pairs = static_cast<double>(rows_->size()) * static_cast<double>(cols_->size());
+    return same <= (1.0 - most) * pairs;
+}
+
 void Join::sweep_rows(const std::vector<RowSweep::Question>& questions) {
     const FilterCase asked = case_of(questions.back().relation, questions.back().k);
     const auto chosen = chosen_plan(asked);
@@ -302,9 +313,8 @@ void Join::sweep_rows(const std::vector<RowSweep::Question>& questions) {
 
 template <Sign sign>
 Choice Join::rank_as(Relation relation, std::int64_t k, std::vector<Range> ranges) {
-    // Large inputs are looked at in parts there, which would have to agree on what is sure.
-    const bool in_one = ranges.empty() || (RowSweep::is_small(rows_->size(), cols_->size()) &&
-                                           are_open_ended(sign, ranges));
+    const bool in_one = ranges.empty() || (are_mostly(relation) && are_open_ended(sign, ranges) &&
+                                           RowSweep::is_small(rows_->size(), cols_->size()));
     const bool by_row = in_one && by_rows(relation, k);
     Ranked<sign> selector(rows_->size(), k, space_, std::move(ranges), !by_row);
     if (by_row) {
@@ -371,16 +381,18 @@ Choice Join::list_positives(const Range& range) {
     return choice;
 }
 
-std::vector<std::int64_t> Join::negatives_in_all() const {
-    using Kind = std::pair<std::int64_t, std::int64_t>;  // group and label
-    std::vector<Kind> kinds;
-    for (std::int64_t q = 0; cols_->grouped() && q < cols_->size(); ++q) {
-        kinds.emplace_back(cols_->group(q), cols_->label(q));
+std::vector<std::int64_t> Join::negatives_in_all() {
+    if (!kinds_) {
+        std::vector<Kind> kinds;
+        for (std::int64_t q = 0; cols_->grouped() && q < cols_->size(); ++q) {
+            kinds.emplace_back(cols_->group(q), cols_->label(q));
+        }
+        std::sort(kinds.begin(), kinds.end());
+        kinds_ = std::make_shared<const std::vector<Kind>>(std::move(kinds));
     }
-    std::sort(kinds.begin(), kinds.end());
     const auto between = [&](const Kind& first, const Kind& last) {
-        return std::upper_bound(kinds.begin(), kinds.end(), last) -
-               std::lower_bound(kinds.begin(), kinds.end(), first);
+        return std::upper_bound(kinds_->begin(), kinds_->end(), last) -
+               std::lower_bound(kinds_->begin(), kinds_->end(), first);
     };
     using Label = std::numeric_limits<std::int64_t>;
     std::vector<std::int64_t> counts;
@@ -409,7 +421,7 @@ Choice Join::list_negatives(const std::vector<Range>& ranges, double share) {
             found[static_cast<std::size_t>(row)] = std::move(within).release();
         },
         {}, share);
-    return Choice::of_runs(found);
+    return Choice::of_runs(std::move(found));
 }
 
 Choice Join::list_negatives_of_all(const std::vector<Range>& ranges) {

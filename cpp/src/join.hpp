@@ -119,7 +119,7 @@ public:
     Choice list_negatives(const std::vector<Range>& ranges = {}, double share = 1.0);
 
     // How many candidates of each row are negatives, whatever their distance.
-    std::vector<std::int64_t> negatives_in_all() const;
+    std::vector<std::int64_t> negatives_in_all();
 
     // For every row one negative for each of its entries, drawn at random: see select/race.hpp.
     void race(const Weight& weight, const std::function<std::vector<Entry>(std::int64_t)>& entries,
@@ -154,6 +154,7 @@ public:
         decided_ += narrowed.decided_;
         for (const std::string& filter : narrowed.filters_) note_use(filter);
         if (!projection_) projection_ = narrowed.projection_;
+        if (!kinds_) kinds_ = narrowed.kinds_;
         if (narrowed.least_of_blocks_ > least_of_blocks_) {
             least_of_blocks_ = narrowed.least_of_blocks_;
             if (least_of_blocks_ > Precision::coarse) forget_coarser(least_of_blocks_);
@@ -191,6 +192,7 @@ private:
     std::optional<FilterPlan> chosen_plan(const FilterCase& asked);
     FilterPlan plan_filter(const FilterCase& asked);
     bool by_rows(Relation relation, std::int64_t k);
+    bool are_mostly(Relation relation) const;
     FilterPlan plan_filter_of_blocks(std::int64_t k);
     const Projection* learn(const FewDirections& few);
     const Origin& origin(Precision precision);
@@ -229,6 +231,9 @@ private:
     std::optional<std::shared_ptr<const Projection>> projection_;    // as its first question has it
     // The least precise scores that block sweeps have not found wanting yet.
     Precision least_of_blocks_ = Precision::projected;
+    // Group and label of each column, in order; if they were asked for.
+    using Kind = std::pair<std::int64_t, std::int64_t>;
+    std::shared_ptr<const std::vector<Kind>> kinds_;
     // By precision.
     std::array<std::shared_ptr<const Operand>, precisions> row_operands_, col_operands_;
     std::int64_t decided_ = 0;

@@ -24,7 +24,7 @@ inline double ordered_double(std::uint64_t bits) {
     return std::bit_cast<double>(bits >> 63 ? bits & ~(std::uint64_t{1} << 63) : ~bits);
 }
 
-// The next double above a finite one; the next float below one that is not -inf. Cheaper than the
+// The next double above a finite one; the next float below, but for -inf. Cheaper than the
 // functions of the standard library, which look after everything.
 inline double next_above(double value) {
     return std::isfinite(value) ? ordered_double(ordered_bits(value == 0.0 ? 0.0 : value) + 1)
@@ -32,6 +32,7 @@ inline double next_above(double value) {
 }
 inline float next_below(float value) {
     if (value == 0.0f) return -std::numeric_limits<float>::denorm_min();
+    if (value == -std::numeric_limits<float>::infinity()) return value;
     const auto bits = std::bit_cast<std::uint32_t>(value);
     return std::bit_cast<float>(value > 0.0f ? bits - 1 : bits + 1);
 }

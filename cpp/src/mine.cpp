@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <deque>
+#include <iterator>
 #include <limits>
 #include <tuple>
 #include <utility>
@@ -21,6 +23,7 @@ constexpr Range no_range{infinity, -infinity};
 // in blocks.
 constexpr double batch_bytes_of_thread = 12.0 * 1024 * 1024;
 constexpr double large_batch_bytes = 512.0 * 1024 * 1024;
+constexpr double bytes_of_negative = 32.0;  // while they are listed
 
 bool expands(const MineOptions& options) {
     return options.positive == Strategy::all || options.negative == Strategy::all;
@@ -64,20 +67,35 @@ bool depends_on_positives(const MineOptions& options) {
            is_any(options.negative_range) && !any_makes_one;
 }
 
-// What some anchors say of all, about: which part of their negatives counts with any positive, and
-// which part of all positives with all negatives makes a triplet.
+// What some anchors say of all, about: which part of their negatives counts with any positive,
+// which part of all positives with all negatives makes a triplet, and the distances of some
+// negatives, ascending.
 struct Outlook {
     double negatives = 1.0, triplets = 1.0;
+    std::vector<double> distances = {};
+
+    double share(const Range& range) const {
+        if (distances.empty()) return 1.0;
+        const auto first = std::lower_bound(distances.begin(), distances.end(), range.low);
+        const auto last = std::upper_bound(distances.begin(), distances.end(), range.high);
+        return static_cast<double>(std::max<std::ptrdiff_t>(0, last - first)) /
+               static_cast<double>(distances.size());
+    }
 };
+
+const Outlook everything{};  // nothing is known
 
 // Puts the questions of one call to a join.
 class Miner {
 public:
-    Miner(Team& team, Join& join, const MineOptions& options, const Outlook& outlook = {})
+    Miner(Team& team, Join& join, const MineOptions& options, const Outlook& outlook = everything)
         : team_(team), join_(join), options_(options), outlook_(outlook), chosen_(options) {}
 
     // Of these anchors, and some columns.
     Outlook look_ahead();
+
+    // How many of these anchors' negatives count, about.
+    double negatives_expected();
 
     // What is chosen for the anchors of the join.
     Selection choose();
@@ -94,14 +112,16 @@ private:
     void choose_semihard_negatives();
     void choose_semihard_positives();
     void fall_back();
-    Range range_of_negatives(std::int64_t position) const;
+    const std::vector<Range>& ranges_of_negatives();
 
     std::int64_t ranks() const { return ranks_of(options_, join_.cols().size()); }
 
     Team& team_;
     Join& join_;
     const MineOptions& options_;
-    const Outlook outlook_;
+    const Outlook& outlook_;
+    bool has_positives_ = false;
+    std::vector<Range> ranges_;  // of negatives, once they are asked for
     Selection chosen_;
 };
 
@@ -114,6 +134,7 @@ Choice Miner::ask(Join& join, Relation relation, Strategy strategy, std::int64_t
 }
 
 void Miner::choose_positives() {
+    if (std::exchange(has_positives_, true)) return;
     if (options_.positive == Strategy::all) {
         chosen_.positives = join_.list_positives(options_.positive_range);
     } else if (options_.positive != Strategy::semihard) {
@@ -148,12 +169,10 @@ void Miner::choose_negatives() {
     if (options_.negative == Strategy::semihard) {
         choose_semihard_negatives();
     } else if (options_.negative == Strategy::all) {
-        std::vector<Range> ranges;
-        for (std::int64_t p = 0; p < join_.rows().size(); ++p) {
-            ranges.push_back(range_of_negatives(p));
-        }
         if (depends_on_positives(options_)) chosen_.negatives_in_all = join_.negatives_in_all();
-        chosen_.negatives = join_.list_negatives(ranges, outlook_.negatives);
+        const double all = static_cast<double>(join_.rows().size() * join_.cols().size());
+        chosen_.negatives =
+            join_.list_negatives(ranges_of_negatives(), negatives_expected() / std::max(1.0, all));
     } else if (chosen_.per_pair) {
         chosen_.negatives = join_.draw(Relation::negatives, ranks(), options_.negative_range,
                                        options_.seed, &chosen_.positives);
@@ -163,41 +182,80 @@ void Miner::choose_negatives() {
     }
 }
 
-// Where all those negatives of an anchor lie that may count.
-Range Miner::range_of_negatives(std::int64_t position) const {
-    if (!depends_on_positives(options_)) return options_.negative_range;
-    Range range = no_range;
-    for (const Candidate& positive : chosen_.positives.of(position)) {
-        const Range wanted = wanted_range(options_, positive.distance);
-        range = {std::min(range.low, wanted.low), std::max(range.high, wanted.high)};
-    }
-    return range;
+// Where all those negatives of each anchor lie that may count.
+const std::vector<Range>& Miner::ranges_of_negatives() {
+    if (!ranges_.empty()) return ranges_;
+    const bool depends = depends_on_positives(options_);
+    if (depends) choose_positives();
+    ranges_.assign(static_cast<std::size_t>(join_.rows().size()),
+                   depends ? no_range : options_.negative_range);
+    constexpr std::int64_t at_once = 64;
+    team_.for_each((join_.rows().size() + at_once - 1) / at_once, [&](std::int64_t task, int id) {
+        const std::int64_t end = std::min(join_.rows().size(), (task + 1) * at_once);
+        for (std::int64_t p = task * at_once; depends && p < end; ++p) {
+            team_.poll(id);
+            Range& range = ranges_[static_cast<std::size_t>(p)];
+            for (const Candidate& positive : chosen_.positives.of(p)) {
+                const Range wanted = wanted_range(options_, positive.distance);
+                range = {std::min(range.low, wanted.low), std::max(range.high, wanted.high)};
+            }
+        }
+    });
+    return ranges_;
+}
+
+double Miner::negatives_expected() {
+    double shares = 0.0;
+    for (const Range& range : ranges_of_negatives()) shares += outlook_.share(range);
+    return shares * static_cast<double>(join_.cols().size());
 }
 
 Outlook Miner::look_ahead() {
     constexpr std::int64_t at_once = 64;  // columns, from all over the set
     choose_positives();
-    ExactDistance exact = join_.exact_distance();
+    const std::vector<Range>& ranges = ranges_of_negatives();
     const Dataset &rows = join_.rows(), &cols = join_.cols();
-    double met = 0.0, within = 0.0, pairs = 0.0, triplets = 0.0;
-    for (std::int64_t p = 0; p < rows.size(); ++p) {
-        const Range range = range_of_negatives(p);
-        const auto positives = chosen_.positives.of(p);
+    std::vector<Outlook> outlooks(static_cast<std::size_t>(rows.size()), {0.0, 0.0, {}});
+    std::vector<ExactDistance> exact(static_cast<std::size_t>(team_.size()),
+                                     join_.exact_distance());
+    team_.for_each(rows.size(), [&](std::int64_t p, int id) {
+        team_.poll(id);
+        Outlook& outlook = outlooks[static_cast<std::size_t>(p)];
+        std::vector<double> lows, highs;  // of what is wanted with each positive
+        for (const Candidate& positive : chosen_.positives.of(p)) {
+            const Range wanted = wanted_range(options_, positive.distance);
+            lows.push_back(wanted.low);
+            highs.push_back(wanted.high);
+        }
+        std::sort(lows.begin(), lows.end());
+        std::sort(highs.begin(), highs.end());
         for (std::int64_t i = 0; i < at_once; ++i) {
             const std::int64_t q = (i * cols.size() + p * cols.size() / rows.size()) / at_once;
             if (rows.label(p) == cols.label(q) || rows.same_group(p, cols, q)) continue;
-            const double distance = exact(p, q);
-            met += 1.0;
-            within += range.holds(distance) ? 1.0 : 0.0;
-            pairs += static_cast<double>(positives.size());
-            for (const Candidate& positive : positives) {
-                triplets += wanted_range(options_, positive.distance).holds(distance) ? 1.0 : 0.0;
-            }
+            const double distance = exact[static_cast<std::size_t>(id)](p, q);
+            outlook.distances.push_back(distance);
+            outlook.negatives += ranges[static_cast<std::size_t>(p)].holds(distance) ? 1.0 : 0.0;
+            const auto begun = std::upper_bound(lows.begin(), lows.end(), distance) - lows.begin();
+            const auto ended =
+                std::lower_bound(highs.begin(), highs.end(), distance) - highs.begin();
+            outlook.triplets += static_cast<double>(begun - ended);
         }
+    });
+    Outlook all{0.0, 0.0, {}};
+    double pairs = 0.0;
+    for (std::int64_t p = 0; p < rows.size(); ++p) {
+        const Outlook& one = outlooks[static_cast<std::size_t>(p)];
+        all.negatives += one.negatives;
+        all.triplets += one.triplets;
+        all.distances.insert(all.distances.end(), one.distances.begin(), one.distances.end());
+        pairs += static_cast<double>(one.distances.size() * chosen_.positives.of(p).size());
     }
-    join_.include(exact);
-    const double share = within / std::max(1.0, met);
-    return {share, pairs > 0.0 ? triplets / pairs : share};
+    for (const ExactDistance& one : exact) join_.include(one);
+    if (all.distances.empty()) return everything;
+    all.negatives /= static_cast<double>(all.distances.size());
+    all.triplets = pairs > 0.0 ? all.triplets / pairs : all.negatives;
+    std::sort(all.distances.begin(), all.distances.end());
+    return all;
 }
 
 // Semi-hard: the nearest negatives strictly farther than the positive.
@@ -341,25 +399,30 @@ double most_triplets(const Join& join, const MineOptions& options) {
     return most;
 }
 
+// What may be held of a batch of anchors.
+double batch_bytes(const Join& join, const MineOptions& options) {
+    return expands(options) ? std::min(large_batch_bytes, batch_bytes_of_thread * join.workers())
+                            : large_batch_bytes;
+}
+
 // Batches of anchors whose choices (or, to count them, whose positives alone) may be held together.
-std::vector<std::vector<std::int64_t>> batches(const Join& join, const MineOptions& options,
-                                               const Outlook& outlook, bool counting = false) {
+std::deque<std::vector<std::int64_t>> batches(const Join& join, const MineOptions& options,
+                                              const Outlook& outlook, bool counting = false) {
     const auto cols = static_cast<double>(join.cols().size());
     const double ranks = 16.0 * static_cast<double>(ranks_of(options, join.cols().size()));
     // Twice as many as are expected, and some more.
     const double share = std::min(1.0, 2.0 * outlook.negatives + 0.01);
     const double of_negatives =
-        options.negative == Strategy::all && !counting ? 32.0 * cols * share : 0.0;
+        options.negative == Strategy::all && !counting ? bytes_of_negative * cols * share : 0.0;
     const double of_anchor = 128.0 + ranks + of_negatives;
     const double of_pair = options.positive != Strategy::all ? 0.0
                            : chooses_per_pair(options)       ? 28.0 + ranks
                                                              : 24.0;
-    const double bytes = expands(options)
-                             ? std::min(large_batch_bytes, batch_bytes_of_thread * join.workers())
-                             : large_batch_bytes;
-    return join.blocks([&](std::int64_t positives) {
+    const double bytes = batch_bytes(join, options);
+    auto blocks = join.blocks([&](std::int64_t positives) {
         return (of_anchor + static_cast<double>(positives) * of_pair) / bytes;
     });
+    return {std::move_iterator(blocks.begin()), std::move_iterator(blocks.end())};
 }
 
 // The progress of a whole call, in pairs of an anchor and a candidate. How much work it is, or a
@@ -376,6 +439,8 @@ public:
         least_work_ = least_work;
         begun_ = expected_;
     }
+    // These pairs need not be met.
+    void skip(double pairs) { finished_ += pairs; }
     void start_team() { begun_ = expected_ = 0.0; }
 
     void tick(double pairs_done, double pairs_in_all) override {
@@ -403,19 +468,49 @@ void begin(Progress& progress, const Join& join, const MineOptions& options) {
     progress.begin(pairs_of(join), swept ? pairs_of(join) * (once ? 0.5 : 1.0) : 0.0);
 }
 
-// Whether the triplets are at most max_triplets; else their count is in `mined`. Where every
-// negative counts there may be far more than can be held: there they are counted before any is
-// listed.
+// Chooses for the next batch of anchors; or, where these want more of the negatives than the batch
+// was made for, for the first half of them.
+Selection choose_next(Team& team, Join& whole, const MineOptions& options, const Outlook& outlook,
+                      Progress& progress, std::deque<std::vector<std::int64_t>>& left) {
+    constexpr double too_many = 2.0;
+    for (;;) {
+        std::vector<std::int64_t>& batch = left.front();
+        Join narrowed = whole.narrowed(batch);
+        Miner miner(team, narrowed, options, outlook);
+        const bool splits =
+            options.negative == Strategy::all && batch.size() > 1 &&
+            bytes_of_negative * miner.negatives_expected() > too_many * batch_bytes(whole, options);
+        if (!splits) {
+            begin(progress, narrowed, options);
+            Selection selection = miner.choose();
+            whole.include(narrowed);
+            left.pop_front();
+            return selection;
+        }
+        const auto half = batch.begin() + std::ssize(batch) / 2;
+        std::vector<std::int64_t> rest(half, batch.end());
+        batch.erase(half, batch.end());
+        left.insert(left.begin() + 1, std::move(rest));
+    }
+}
+
+// Where every negative counts there may be far more triplets than can be held: there they are
+// counted before any is listed.
+bool may_need_counting(const Join& join, const MineOptions& options) {
+    return options.negative == Strategy::all &&
+           most_triplets(join, options) > static_cast<double>(options.max_triplets);
+}
+
+// Whether the triplets are at most max_triplets; else their count is in `mined`.
 bool fits(Team& team, Join& join, const MineOptions& options, const Outlook& outlook,
           Progress& progress, Mined& mined) {
-    const double most = most_triplets(join, options);
+    if (!may_need_counting(join, options)) return true;
     constexpr double doubtful = 0.25;  // of those that are expected
-    const double expected = std::min(1.0, outlook.triplets + 1e-3) * most;
-    if (options.negative != Strategy::all || most <= static_cast<double>(options.max_triplets) ||
-        expected <= doubtful * static_cast<double>(options.max_triplets)) {
+    const double expected = std::min(1.0, outlook.triplets + 1e-3) * most_triplets(join, options);
+    if (expected <= doubtful * static_cast<double>(options.max_triplets)) {
+        progress.skip(pairs_of(join));
         return true;
     }
-    progress.expect(2.0 * pairs_of(join));
     for (const std::vector<std::int64_t>& batch : batches(join, options, outlook, true)) {
         Join narrowed = join.narrowed(batch);
         begin(progress, narrowed, options);
@@ -479,7 +574,8 @@ Mined mine(const Population& embeddings, const std::optional<Population>& refere
         const Stopwatch stopwatch;
         Join join(team, kernels, embeddings, references, anchors, options.metric,
                   execution.packing_budget);
-        progress.expect(pairs_of(join));
+        const bool counts = expands(options) && may_need_counting(join, options);
+        progress.expect((counts ? 2.0 : 1.0) * pairs_of(join));
         if (!expands(options)) {
             begin(progress, join, options);
             const Selection selection = Miner(team, join, options).choose();
@@ -488,13 +584,11 @@ Mined mine(const Population& embeddings, const std::optional<Population>& refere
         } else {
             const Outlook outlook = look_ahead(team, join, options);
             if (fits(team, join, options, outlook, progress, mined)) {
-                const auto parts = batches(join, options, outlook);
-                if (parts.size() > 1) reserve(join, options, mined);
-                for (const std::vector<std::int64_t>& batch : parts) {
-                    Join narrowed = join.narrowed(batch);
-                    begin(progress, narrowed, options);
-                    append(team, Miner(team, narrowed, options, outlook).choose(), options, mined);
-                    join.include(narrowed);
+                auto left = batches(join, options, outlook);
+                if (left.size() > 1) reserve(join, options, mined);
+                while (!left.empty()) {
+                    append(team, choose_next(team, join, options, outlook, progress, left), options,
+                           mined);
                 }
             }
         }
@@ -515,8 +609,7 @@ struct BlockMiner::State {
     Progress progress;
     std::optional<Join> join;  // of a team that has gone: each call makes its own of it
     Outlook outlook;
-    std::vector<std::vector<std::int64_t>> batches;
-    std::size_t next_batch = 0;
+    std::deque<std::vector<std::int64_t>> batches_left;
     std::optional<Selection> selection;     // of the batch at hand
     std::int64_t listed = 0, reported = 0;  // triplets and anchors of it that are in a block
     std::int64_t decided = 0;
@@ -539,7 +632,7 @@ BlockMiner::BlockMiner(const Population& embeddings, const std::optional<Populat
                            execution.packing_budget);
         state.progress.expect(pairs_of(*state.join));
         state.outlook = look_ahead(team, *state.join, options);
-        state.batches = batches(*state.join, options, state.outlook);
+        state.batches_left = batches(*state.join, options, state.outlook);
         state.seconds = stopwatch.seconds();
     });
 }
@@ -548,15 +641,12 @@ BlockMiner::~BlockMiner() = default;
 
 // Chooses for the next batch.
 void BlockMiner::State::select(Team& team, Join& whole) {
-    const std::vector<std::int64_t>& batch = batches[next_batch++];
-    if (batches.size() == 1 && !expands(options)) {
+    if (!expands(options) && std::ssize(batches_left.front()) == whole.rows().size()) {
         begin(progress, whole, options);
         selection.emplace(Miner(team, whole, options).choose());
+        batches_left.pop_front();
     } else {
-        Join narrowed = whole.narrowed(batch);
-        begin(progress, narrowed, options);
-        selection.emplace(Miner(team, narrowed, options, outlook).choose());
-        whole.include(narrowed);
+        selection.emplace(choose_next(team, whole, options, outlook, progress, batches_left));
     }
     listed = reported = 0;
 }
@@ -565,7 +655,7 @@ void BlockMiner::State::select(Team& team, Join& whole) {
 void BlockMiner::State::fill(Team& team, Join& whole, Mined& mined) {
     for (;;) {
         if (!selection) {
-            finished = next_batch == batches.size();
+            finished = batches_left.empty();
             if (finished) return;
             select(team, whole);
         }

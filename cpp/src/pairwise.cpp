@@ -15,9 +15,10 @@
 namespace tripletmine {
 namespace {
 
-constexpr std::int64_t cols_of_task = 1024;
-// Rows of a task, at most: each block of columns is packed once for all of them.
-constexpr std::int64_t most_rows_of_task = 256;
+// Of a task: columns, and at most so many rows, and bytes of them. (Each block of columns is
+// widened once for all of these.)
+constexpr std::int64_t most_cols_of_task = 1024, most_rows_of_task = 256;
+constexpr std::int64_t most_bytes_of_task = 4 * 1024 * 1024;
 constexpr std::int64_t tasks_of_thread = 4;
 
 [[noreturn]] void reject(std::int64_t i, std::int64_t j, double distance) {
@@ -60,12 +61,12 @@ public:
     Block(const Dataset& x, const Dataset& y, const KernelSet& kernels, Metric metric)
         : kernels_(kernels),
           exact_(x, y, kernels, metric),
-          stride_(ExactBlock::most_rows(x.dim())),
+          stride_(round_up(ExactBlock::most_rows(x.dim()), at_once)),
           distances_(static_cast<std::size_t>(stride_ * stride_)),
           rounded_(distances_.size()),
           turned_(distances_.size()) {}
 
-    void hold(const Interval& rows) { exact_.hold(rows); }
+    void hold(const Interval& rows, const Interval& cols) { exact_.hold(rows, cols); }
 
     void compute(const Interval& rows, const Interval& cols) {
         exact_.compute(rows, cols, distances_.data(), stride_);
@@ -87,7 +88,6 @@ public:
     std::int64_t stride() const { return stride_; }
     const float* by_rows() const { return rounded_.data(); }
     const float* by_cols() {
-        constexpr std::int64_t at_once = 16;
         for (std::int64_t i = 0; i < stride_; i += at_once) {
             for (std::int64_t j = 0; j < stride_; j += at_once) {
                 kernels_.transpose(rounded_.data() + i * stride_ + j, stride_,
@@ -98,6 +98,8 @@ public:
     }
 
 private:
+    static constexpr std::int64_t at_once = 16;  // turned over
+
     const KernelSet& kernels_;
     ExactBlock exact_;
     std::int64_t stride_;
@@ -125,9 +127,13 @@ void pairwise_distances(const Population& rows, const std::optional<Population>&
         const Dataset& y = symmetric ? x : *other;
 
         const std::int64_t size = ExactBlock::most_rows(x.dim());
+        // Of whole blocks: no two tasks write the same.
+        const std::int64_t row_bytes = static_cast<std::int64_t>(sizeof(double)) * padded(x.dim());
+        const std::int64_t most_rows = std::min(most_rows_of_task, most_bytes_of_task / row_bytes);
+        const std::int64_t fair = x.size() / (tasks_of_thread * team.size()) + 1;
         const std::int64_t rows_of_task =
-            std::clamp(round_up(x.size() / (tasks_of_thread * team.size()) + 1, size), size,
-                       std::max(size, most_rows_of_task));
+            std::clamp(round_up(fair, size), size, std::max(size, most_rows / size * size));
+        const std::int64_t cols_of_task = most_cols_of_task / size * size;
         const std::int64_t across_tasks = (x.size() + rows_of_task - 1) / rows_of_task;
         const std::int64_t down_tasks = (y.size() + cols_of_task - 1) / cols_of_task;
         team.expect(static_cast<double>(x.size()) * static_cast<double>(y.size()));
@@ -146,7 +152,7 @@ void pairwise_distances(const Population& rows, const std::optional<Population>&
                 const Interval cols = part(col, down.end, size);
                 team.advance(static_cast<double>(across.size() * cols.size()));
                 if (symmetric && cols.end <= across.begin) continue;  // mirrored from its opposite
-                block.hold(across);
+                block.hold(across, down);
                 for (std::int64_t row = across.begin; row < across.end; row += size) {
                     const Interval some = part(row, across.end, size);
                     if (symmetric && cols.end <= some.begin) break;

@@ -76,9 +76,13 @@ void Selection::number(Team& team, const Dataset& anchors) {
     ends_.resize(static_cast<std::size_t>(pairs));
     for_pairs(team, {0, pairs}, [&](const Pair& pair) {
         const auto [low, high] = pair.wanted;
-        std::int64_t kept = 0;  // without branches
-        for (const Candidate& negative : pair.negatives) {
-            kept += (negative.distance >= low) & (negative.distance <= high);
+        std::int64_t kept = 0;
+        if (low == Range{}.low && high == Range{}.high) {
+            kept = std::ssize(pair.negatives);
+        } else {
+            for (const Candidate& negative : pair.negatives) {  // without branches
+                kept += (negative.distance >= low) & (negative.distance <= high);
+            }
         }
         ends_[static_cast<std::size_t>(pair.number)] = kept;
     });

@@ -257,6 +257,28 @@ def test_all_negatives_within_reach_of_the_positives(metric, spread, monkeypatch
     assert len(plans) > 1
 
 
+def test_anchors_that_want_more_negatives_than_most():
+    """They are taken a few at a time, and nothing else is different."""
+    n, wide = 4000, 600
+    rng = np.random.default_rng(6)
+    x = rng.normal(size=(n // 2, 16)).astype(np.float32)
+    x = np.repeat(x, 2, axis=0) + np.float32(0.01) * rng.normal(size=(n, 16)).astype(np.float32)
+    x[1:wide:2] = -x[:wide:2]  # the only positive is the farthest of all
+    call = {"pos_strategy": "easy", "neg_strategy": "all", "type_of_triplets": "hard"}
+    labels = np.arange(n) // 2
+    whole = tripletmine.mine(x, labels, **call, n_threads=1)
+    assert np.all(np.bincount(whole.anchors)[:wide] == n - 2)
+    assert len(whole.anchors) < wide * (n - 2) + n
+    for begin in (0, wide - 10, wide + 300):
+        some = slice(begin, begin + 20)
+        part = tripletmine.mine(x, labels, **call, anchors=some)
+        kept = (whole.anchors >= begin) & (whole.anchors < begin + 20)
+        assert part.as_array().tolist() == whole.as_array()[kept].tolist()
+        assert part.d_an.tobytes() == whole.d_an[kept].tobytes()
+    blocks = list(tripletmine.mine_blocks(x, labels, **call, n_threads=2, block_triplets=500_000))
+    assert np.array_equal(np.concatenate([b.as_array() for b in blocks]), whole.as_array())
+
+
 @pytest.mark.parametrize(("positive", "negative"), PAIRS)
 def test_a_partition_of_the_anchors_is_the_whole(positive, negative):
     rng = np.random.default_rng(2)

@@ -46,7 +46,7 @@ struct Choice {
         return choice;
     }
 
-    static Choice of_runs(const std::vector<std::vector<Candidate>>& runs) {
+    static Choice of_runs(std::vector<std::vector<Candidate>> runs) {
         std::vector<std::int64_t> sizes;
         for (const std::vector<Candidate>& run : runs) sizes.push_back(std::ssize(run));
         Choice choice = with_rooms(std::move(sizes));
@@ -55,6 +55,7 @@ struct Choice {
             std::copy(runs[i].begin(), runs[i].end(),
                       choice.candidates.begin() + choice.begin_of(run));
             choice.counts[i] = static_cast<std::uint32_t>(runs[i].size());
+            runs[i] = {};
         }
         return choice;
     }

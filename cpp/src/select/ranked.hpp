@@ -72,10 +72,9 @@ public:
     // this.
     float surely_taken(std::int64_t row) const {
         const bool nearest = order == Sign::nearest;
-        const float beyond =
-            space_.floor(order, nearest ? std::nextafter(ranges_[row].low, -infinity)
-                                        : std::nextafter(ranges_[row].high, infinity));
-        return beyond == none_expected ? beyond : next_below(beyond);
+        return next_below(space_.floor(order, nearest
+                                                  ? std::nextafter(ranges_[row].low, -infinity)
+                                                  : std::nextafter(ranges_[row].high, infinity)));
     }
 
     // A candidate that will be offered has at least the score `lower` and at most `upper`: what is
