@@ -322,45 +322,29 @@ void Miner::choose_semihard_positives() {
 
 std::int64_t Miner::count() {
     choose_positives();
-    const Range& range = options_.negative_range;
-    const double below_range = std::nextafter(range.low, -infinity);
-    // t <= 0 and t <= margin, each as a distance, and what lies below the range, to be taken off.
-    const auto hard_reach = [&](double d_ap) { return std::min(d_ap, range.high); };
-    const auto loss_reach = [&](double d_ap) {
-        return std::min(options_.margin ? reach(d_ap, *options_.margin) : infinity, range.high);
+    // Of the negatives that make a triplet with a positive: the last distance before them, and
+    // theirs.
+    const auto limits = [&](double d_ap) -> std::pair<double, double> {
+        const Range wanted = wanted_range(options_, d_ap), &allowed = options_.negative_range;
+        return {std::nextafter(std::max(wanted.low, allowed.low), -infinity),
+                std::min(wanted.high, allowed.high)};
     };
     std::atomic<std::int64_t> total = 0;
     join_.count_negatives(
         [&](std::int64_t p) {
-            std::vector<double> thresholds{below_range, range.high};
+            std::vector<double> thresholds;
             for (const Candidate& positive : chosen_.positives.of(p)) {
-                thresholds.push_back(hard_reach(positive.distance));
-                thresholds.push_back(loss_reach(positive.distance));
+                const auto [before, last] = limits(positive.distance);
+                thresholds.push_back(before);
+                thresholds.push_back(last);
             }
             return thresholds;
         },
         [&](std::int64_t p, const Counts& counts) {
-            const std::int64_t below = counts.within(below_range).count;
-            const auto within = [&](double distance) {
-                return std::max<std::int64_t>(0, counts.within(distance).count - below);
-            };
             for (const Candidate& positive : chosen_.positives.of(p)) {
-                const std::int64_t hard = within(hard_reach(positive.distance));
-                const std::int64_t with_loss = within(loss_reach(positive.distance));
-                switch (options_.type) {
-                    case TripletType::all:
-                        total += with_loss;
-                        break;
-                    case TripletType::hard:
-                        total += hard;
-                        break;
-                    case TripletType::semihard:
-                        total += with_loss - hard;
-                        break;
-                    case TripletType::easy:
-                        total += within(range.high) - with_loss;
-                        break;
-                }
+                const auto [before, last] = limits(positive.distance);
+                total += std::max<std::int64_t>(
+                    0, counts.within(last).count - counts.within(before).count);
             }
         });
     return total;
