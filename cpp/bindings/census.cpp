@@ -21,7 +21,7 @@ py::tuple census(const py::array& embeddings, const Int64s& labels,
     Census counted;
     const Execution how = execution(n_threads, monitor, packing_budget);
     {
-        const WithoutGil released;
+        const WithoutGil released(monitor);
         counted = tripletmine::census(rows, references, subset, margins, measure, how);
     }
     return py::make_tuple(to_numpy(std::move(counted.triplets)), to_numpy(std::move(counted.hard)),
@@ -53,7 +53,7 @@ py::tuple sample(const py::array& embeddings, const Int64s& labels,
     Mined drawn;
     const Execution how = execution(n_threads, monitor, packing_budget);
     {
-        const WithoutGil released;
+        const WithoutGil released(monitor);
         drawn = tripletmine::sample(rows, references, subset, options, how);
     }
     py::object arrays = py::none();

@@ -77,9 +77,10 @@ py::array_t<Element> to_numpy(std::vector<Element, Allocator>&& values) {
     return py::array_t<Element>(static_cast<py::ssize_t>(owned->size()), owned->data(), free);
 }
 
-// Runs what takes the GIL. A Python that has come to its end while a daemon thread was in a call
-// does not give it the GIL any more, but makes it leave by way of all its frames, with which C++
-// ends the process as one that failed. Such a thread waits for the end instead.
+// Runs what may wait for the GIL. A Python that has come to its end while a daemon thread was in a
+// call does not give it the GIL any more, but makes it leave by way of all its frames, with which
+// C++ ends the process as one that failed. Such a thread waits for the end instead. What is run
+// keeps no references of its own: they would be dropped on that way, without the GIL.
 template <typename Run>
 void with_python(Run run) {
 #ifdef __GLIBCXX__
@@ -93,37 +94,57 @@ void with_python(Run run) {
 #endif
 }
 
-class WithoutGil {
+// Ctrl-C and progress, on the calling thread. It asks for the GIL with the state that it gave the
+// GIL away with: pybind11 would look the state up, and not find it once Python is at its end.
+class PythonMonitor final : public Monitor {
 public:
-    WithoutGil() : state_(PyEval_SaveThread()) {}
-    ~WithoutGil() {
+    explicit PythonMonitor(py::object progress) : progress_(std::move(progress)) {}
+
+    void release_gil() { state_ = PyEval_SaveThread(); }
+    void acquire_gil() {
         with_python([&] { PyEval_RestoreThread(state_); });
     }
+
+    void tick(double pairs_done, double pairs_in_all) override {
+        acquire_gil();
+        try {
+            look(pairs_done, pairs_in_all);
+        } catch (...) {
+            release_gil();
+            throw;
+        }
+        release_gil();
+    }
+
+private:
+    void look(double pairs_done, double pairs_in_all) {
+        const bool tells = !progress_.is_none() && pairs_in_all > 0;  // else nothing is known yet
+        const py::tuple counts = py::make_tuple(static_cast<std::int64_t>(pairs_done),
+                                                static_cast<std::int64_t>(pairs_in_all));
+        bool fine = true;
+        with_python([&] {
+            fine = PyErr_CheckSignals() == 0;
+            if (!fine || !tells) return;
+            PyObject* answer = PyObject_CallObject(progress_.ptr(), counts.ptr());
+            fine = answer != nullptr;
+            Py_XDECREF(answer);
+        });
+        if (!fine) throw py::error_already_set();
+    }
+
+    py::object progress_;
+    PyThreadState* state_ = nullptr;  // while the GIL is given away
+};
+
+class WithoutGil {
+public:
+    explicit WithoutGil(PythonMonitor& monitor) : monitor_(monitor) { monitor_.release_gil(); }
+    ~WithoutGil() { monitor_.acquire_gil(); }
     WithoutGil(const WithoutGil&) = delete;
     WithoutGil& operator=(const WithoutGil&) = delete;
 
 private:
-    PyThreadState* state_;
-};
-
-// Ctrl-C and progress, on the calling thread.
-class PythonMonitor final : public Monitor {
-public:
-    explicit PythonMonitor(py::object progress) : progress_(std::move(progress)) {}
-    void tick(double pairs_done, double pairs_in_all) override {
-        std::optional<py::gil_scoped_acquire> gil;
-        with_python([&] {
-            gil.emplace();
-            if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-            if (!progress_.is_none() && pairs_in_all > 0) {  // else nothing is known yet
-                progress_(static_cast<std::int64_t>(pairs_done),
-                          static_cast<std::int64_t>(pairs_in_all));
-            }
-        });
-    }
-
-private:
-    py::object progress_;
+    PythonMonitor& monitor_;
 };
 
 // How a call is to run. Reads the environment, and so needs the GIL: Python may write it.

@@ -15,7 +15,7 @@ py::tuple nearest(const py::array& x, const std::optional<py::array>& y, std::in
     Neighbours neighbours;
     const Execution how = execution(n_threads, monitor, packing_budget);
     {
-        const WithoutGil released;
+        const WithoutGil released(monitor);
         neighbours = tripletmine::nearest(rows, references, k, measure, how);
     }
     return py::make_tuple(to_numpy(std::move(neighbours.indices)),
@@ -33,7 +33,7 @@ void pairwise_distances(const py::array& x, const std::optional<py::array>& y,
     PythonMonitor monitor(std::move(progress));
     const Execution how = execution(n_threads, monitor);
     {
-        const WithoutGil released;
+        const WithoutGil released(monitor);
         tripletmine::pairwise_distances(rows, references, measure, to, row_stride, col_stride, how);
     }
 }

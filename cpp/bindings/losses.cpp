@@ -26,7 +26,7 @@ py::tuple triplet_loss(const py::array& embeddings, const Int64s& triplets,
     Losses losses;
     const Execution how = execution(n_threads, monitor);
     {
-        const WithoutGil released;
+        const WithoutGil released(monitor);
         losses = tripletmine::triplet_loss(rows, entries, measure, margin, wanted, how);
     }
     return py::make_tuple(to_numpy(std::move(losses.each)), losses.sum);
@@ -45,7 +45,7 @@ py::tuple contrastive_loss(const py::array& embeddings, const Int64s& pairs, con
     Losses losses;
     const Execution how = execution(n_threads, monitor);
     {
-        const WithoutGil released;
+        const WithoutGil released(monitor);
         losses = tripletmine::contrastive_loss(rows, entries, kinds, measure, margin, wanted, how);
     }
     return py::make_tuple(to_numpy(std::move(losses.each)), losses.sum);
@@ -60,7 +60,7 @@ void batch_all_gradient(const py::array& embeddings, const Int64s& labels,
     PythonMonitor monitor(std::move(progress));
     const Execution how = execution(n_threads, monitor, packing_budget);
     {
-        const WithoutGil released;
+        const WithoutGil released(monitor);
         tripletmine::batch_all_gradient(rows, measure, margin, weight, to, how);
     }
 }

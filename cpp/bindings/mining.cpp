@@ -50,7 +50,7 @@ public:
         const Execution how = execution(n_threads_, monitor_, packing_budget_);
         Mined mined;
         {
-            const WithoutGil released;
+            const WithoutGil released(monitor_);
             mined = mine(rows, references, subset(), options_, how);
         }
         return to_python(std::move(mined));
@@ -61,13 +61,13 @@ public:
         const auto rows = population("embeddings", embeddings_, labels_, groups_);
         const auto references = population("ref_emb", ref_emb_, ref_labels_, ref_groups_);
         const Execution how = execution(n_threads_, monitor_, packing_budget_);
-        const WithoutGil released;
+        const WithoutGil released(monitor_);
         blocks_.emplace(rows, references, subset(), options_, how);
     }
     py::object next() {
         std::optional<Mined> mined;
         {
-            const WithoutGil released;
+            const WithoutGil released(monitor_);
             mined = blocks_->next();
         }
         return mined ? py::object(to_python(std::move(*mined))) : py::none();

@@ -44,7 +44,7 @@ py::tuple mine_negatives(const py::array& queries, const py::array& corpus,
     MinedNegatives mined;
     const Execution how = execution(n_threads, monitor, packing_budget);
     {
-        const WithoutGil released;
+        const WithoutGil released(monitor);
         mined = tripletmine::mine_negatives(rows, candidates, own, refused, options, how);
     }
     const py::dict rejected("absolute_margin"_a = mined.rejected.absolute_margin,

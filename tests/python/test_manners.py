@@ -119,6 +119,58 @@ print("end")
     assert (done.returncode, done.stdout, done.stderr) == (0, "end\n", "")
 
 
+# The process lives on for two seconds after Python has come to its end; a thread that is sent
+# SIGHUP sleeps for one.
+LONG_END = """
+import ctypes
+
+libc = ctypes.CDLL(None)
+address = lambda function: ctypes.cast(function, ctypes.c_void_p)
+getattr(libc, "__cxa_atexit")(address(libc.usleep), ctypes.c_void_p(2_000_000), None)
+libc.signal.argtypes = [ctypes.c_int, ctypes.c_void_p]
+libc.signal(signal.SIGHUP, address(libc.sleep))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of its C library")
+@pytest.mark.parametrize("progress", [None, "lambda done, total: None"])
+def test_a_daemon_thread_may_look_for_signals_after_the_end_of_python(progress):
+    done = run(
+        LONG_CALL
+        + LONG_END
+        + f"""
+call = lambda: tripletmine.nearest(x, n_threads=1, progress={progress})
+thread = threading.Thread(target=call, daemon=True)
+thread.start()
+time.sleep(0.3)
+signal.pthread_kill(thread.ident, signal.SIGHUP)
+print("end")
+""",
+        TRIPLETMINE_ISA="portable",
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "end\n", "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of its C library")
+def test_a_daemon_thread_may_be_in_its_progress_at_the_end_of_python():
+    done = run(
+        LONG_CALL
+        + LONG_END
+        + """
+reached = threading.Event()
+def progress(done, total):
+    reached.set()
+    time.sleep(1)
+call = lambda: tripletmine.nearest(x, n_threads=1, progress=progress)
+threading.Thread(target=call, daemon=True).start()
+reached.wait()
+print("end")
+""",
+        TRIPLETMINE_ISA="portable",
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "end\n", "")
+
+
 def test_without_memory_for_threads_a_call_ends_in_order():
     """Where OpenMP would end the process."""
     done = run(
