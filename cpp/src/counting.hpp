@@ -32,6 +32,7 @@ public:
                   thresholds.beyond(),
                   thresholds.within(),
                   counts.half_width(),
+                  thresholds.floor(),
                   static_cast<std::int32_t>(entries),
                   counts.space().linear_in_roots(),
                   static_cast<float>(1.0 / counts.space().sum_unit())};

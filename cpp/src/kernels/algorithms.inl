@@ -998,13 +998,56 @@ inline I32 fixed_point(F32 score, bool roots, F32 units) {
     return I32::nearest(min(max(mul(value, units), F32::broadcast(&least)), F32::broadcast(&most)));
 }
 
+inline F32 measured_score(const float* score, const float* bias, const SlotTable& table) {
+    return sub(sub(F32::load(score), F32::broadcast(&table.row_bias)), F32::load(bias));
+}
+// Which of these scores are beyond every threshold.
+inline std::uint64_t beyond_all(F32 score, const SlotTable& table) {
+    const F32 upper = add(score, F32::broadcast(&table.half_width));
+    return ~at_least(upper, F32::broadcast(&table.floor)) & first_lanes(F32::width);
+}
+
+// Whether these are many, so that it pays to set them aside: the first scores tell.
+bool many_are_beyond_all(const float* scores, const float* bias, int count,
+                         const SlotTable& table) {
+    constexpr int asked = 4 * F32::width;
+    int beyond = 0;
+    for (int i = 0; i < asked && asked <= count; i += F32::width) {
+        const F32 score = measured_score(scores + i, bias + i, table);
+        beyond += __builtin_popcountll(beyond_all(score, table));
+    }
+    return 4 * beyond > asked;
+}
+
+// Writes all other scores, measured, and their places. Returns how many there are.
+int set_aside(const float* scores, const float* bias, int count, const SlotTable& table,
+              float* measured, std::int32_t* places) {
+    int left = 0;
+    for (int i = 0; i < count; i += F32::width) {
+        const F32 score = measured_score(scores + i, bias + i, table);
+        const std::uint64_t bits = ~beyond_all(score, table) & first_lanes(count - i);
+        compress(score, bits, measured + left);
+        compress(I32::sequence(i), bits, places + left);
+        left += __builtin_popcountll(bits);
+    }
+    return left;
+}
+
 // In three passes, so that no load of a pass waits for additions to entries that may be the ones it
 // reads: what the buckets say; what they leave in doubt; the additions.
 int tally(const float* scores, const float* bias, int count, const SlotTable& table,
           std::uint64_t* entries, std::int32_t* places, std::int32_t* slots) noexcept {
     constexpr int room = longest_part + F32::width;
+    constexpr std::uint64_t one = std::uint64_t{1} << tally_shift;
     const float nearest = 1e30f, farthest = -1e30f;
     const I32 minus_one = I32::fill(-1);
+    float measured[room];
+    std::int32_t measured_places[room];
+    const bool some = many_are_beyond_all(scores, bias, count, table);
+    const int left =
+        some ? set_aside(scores, bias, count, table, measured, measured_places) : count;
+    entries[table.copies_apart - 1] += one * static_cast<std::uint64_t>(count - left);
+
     std::int32_t entry[room], value[room];
     std::int32_t before[I32::width];  // -(place of slot 0), of each lane's copy
     for (int j = 0; j < I32::width; ++j) before[j] = -1 - j % tally_copies * table.copies_apart;
@@ -1013,13 +1056,13 @@ int tally(const float* scores, const float* bias, int count, const SlotTable& ta
     float doubtful[room];
     std::int32_t firsts[room], doubtful_places[room];
     int doubts = 0;
-    for (int i = 0; i < count; i += F32::width) {
+    for (int i = 0; i < left; i += F32::width) {
         const F32 score =
-            sub(sub(F32::load(scores + i), F32::broadcast(&table.row_bias)), F32::load(bias + i));
+            some ? F32::load(measured + i) : measured_score(scores + i, bias + i, table);
         const I32 slot = I32::gather(table.slots, bucket_of(score, table.buckets));
         sub(max(slot, minus_one), before_slot).store(entry + i);
         fixed_point(score, table.roots, units).store(value + i);
-        const std::uint64_t bits = below_zero(slot) & first_lanes(count - i);
+        const std::uint64_t bits = below_zero(slot) & first_lanes(left - i);
         compress(score, bits, doubtful + doubts);
         compress(sub(minus_one, slot), bits, firsts + doubts);
         compress(I32::sequence(i), bits, doubtful_places + doubts);
@@ -1051,11 +1094,11 @@ int tally(const float* scores, const float* bias, int count, const SlotTable& ta
         compress(slot, still_open, slots + open);
         open += __builtin_popcountll(still_open);
     }
-    for (int i = 0; i < count; ++i) {
+    for (int i = 0; i < left; ++i) {
         entries[static_cast<std::uint32_t>(entry[i])] +=
-            (std::uint64_t{1} << tally_shift) +
-            static_cast<std::uint64_t>(static_cast<std::int64_t>(value[i]));
+            one + static_cast<std::uint64_t>(static_cast<std::int64_t>(value[i]));
     }
+    for (int i = 0; some && i < open; ++i) places[i] = measured_places[places[i]];
     return open;
 }
 

@@ -202,7 +202,8 @@ struct SlotTable {
     const std::int32_t* slots;  // by bucket
     const float *beyond, *within;
     float half_width;
-    std::int32_t copies_apart;
+    float floor;  // g + half_width lies below it: of the last slot, whose values are not summed
+    std::int32_t copies_apart;  // the number of slots, and 1
     bool roots;   // whether values are square roots of -2 * g (0 if g > 0), or g itself
     float units;  // of a value of 1
 };

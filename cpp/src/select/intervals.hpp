@@ -71,6 +71,11 @@ public:
         return slot;
     }
 
+    // A candidate whose score is at most below this is beyond all thresholds.
+    float floor() const {
+        return size() > 0 ? beyond_[static_cast<std::size_t>(size() - 1)] : no_limit;
+    }
+
     // The scores themselves, of a candidate beyond or within each; -inf for the last slot.
     const float* beyond() const { return beyond_.data(); }
     const float* within() const { return within_.data(); }
