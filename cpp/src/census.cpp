@@ -8,7 +8,8 @@
 // Counts are exact. Sums are of distances that come, for most pairs, from float32 scores, which is
 // good enough for a mean unless what is summed is about as small as their error (the anchors of
 // which that is so are summed again in float64), or a few rows make up the mean (all are), or the
-// errors of many anchors might show in the mean of all (those of the largest are).
+// errors of many anchors might show in the mean of all (those of the largest are). Where few
+// negatives are within reach of any margin, all that are summed are decided in float64.
 #include "census.hpp"
 
 #include <algorithm>
@@ -62,7 +63,7 @@ public:
         doubts_.resize(rows * margins_.size());
         std::atomic<std::int64_t> without_positive = 0, without_negative = 0;
         count_by_anchor(
-            join_, static_cast<std::int64_t>(margins_.size() + 2),
+            join_, static_cast<std::int64_t>(margins_.size() + 2), true,
             [&](double norm2, std::span<const Candidate> positives,
                 std::vector<double>& distances) { reaches(norm2, positives, distances); },
             [&](std::int64_t anchor, const AnchorCounts& own) {
@@ -90,10 +91,11 @@ private:
     }
 
     // Of the distances of some negatives, each.
-    double error_of_each(double norm2, const Counts::Total& negatives) const {
-        if (metric_ != Metric::euclidean) return usual_error(norm2) + unit_;
+    double error_of_each(double norm2, const Counts::Total& negatives, bool exact) const {
         const double mean = negatives.sum / static_cast<double>(negatives.count);
-        return error_of_root(norm2, mean) + unit_;
+        if (exact) return 0x1p-50 * std::abs(mean);  // of their addition
+        if (metric_ != Metric::euclidean) return usual_error(norm2) + unit_;
+        return usual_error(norm2) / (2.0 * mean) + unit_;
     }
 
     // Negatives of an anchor that lie within this distance are too near to be summed by their
@@ -101,11 +103,8 @@ private:
     double coarse_within(double norm2, double farthest) const {
         if (few_) return farthest;
         if (metric_ != Metric::euclidean) return -INFINITY;
-        return std::min(farthest, error_of_root(norm2, tolerance_of_one * farthest));
-    }
-    // Of the root of a square of this error, at this distance; or the distance of that error.
-    double error_of_root(double norm2, double distance) const {
-        return usual_error(norm2) / (2.0 * distance);
+        // Of the root of a square, at the distance; and so the distance of an error.
+        return std::min(farthest, usual_error(norm2) / (2.0 * tolerance_of_one * farthest));
     }
 
     // The distances of the positives, ascending; for every margin their reaches; then, once, the
@@ -138,7 +137,8 @@ private:
             slot = thresholds.slot_from(slot, own.reaches[i]);
             census_.hard[anchor] += own.counts.within_slot(slot).count;
         }
-        bool coarse = own.counts.within(own.reaches.back()).count > 0;
+        const bool exact = own.counts.exact_sums();
+        bool coarse = !exact && own.counts.within(own.reaches.back()).count > 0;
         for (std::size_t m = 0; m < margins_.size(); ++m) {
             double doubt = 0.0;
             slot = 0;
@@ -149,7 +149,7 @@ private:
                 add_loss(anchor, m, own.reaches[i], total.count, total.sum);
                 if (total.count == 0) continue;
                 // All of one sign: a row has its own rounding in all its scores.
-                doubt += error_of_each(own.norm2, total) * static_cast<double>(total.count);
+                doubt += error_of_each(own.norm2, total, exact) * static_cast<double>(total.count);
             }
             doubts_[anchor * margins_.size() + m] = static_cast<float>(doubt);
             coarse = coarse || doubt > tolerance * census_.loss[anchor * margins_.size() + m];
@@ -272,15 +272,36 @@ std::vector<std::vector<std::int64_t>> blocks_under_way(const Join& join, std::i
     });
 }
 
+// Which part of the negatives lies within reach, about: as some say of some anchors.
+double share_within_reach(Join& join, const Reaches& reaches) {
+    Join some = join.some_rows();
+    const Choice positives = some.list_positives({});
+    const std::vector<std::vector<double>> negatives = some.some_negatives();
+    double within = 0.0, in_all = 0.0;
+    for (std::int64_t p = 0; p < some.rows().size(); ++p) {
+        std::vector<double> distances;
+        reaches(some.rows().norm2(p), positives.of(p), distances);
+        double reach = -INFINITY;
+        for (const double distance : distances) reach = std::max(reach, distance);
+        for (const double distance : negatives[static_cast<std::size_t>(p)]) {
+            within += distance <= reach ? 1.0 : 0.0;
+            in_all += 1.0;
+        }
+    }
+    join.include(some);
+    return in_all > 0.0 ? within / in_all : 1.0;
+}
+
 }  // namespace
 
-void count_by_anchor(Join& join, std::int64_t each, const Reaches& reaches,
+void count_by_anchor(Join& join, std::int64_t each, bool sums, const Reaches& reaches,
                      const std::function<void(std::int64_t anchor, const AnchorCounts&)>& take) {
     // Of an anchor under way, from the beginning of its block of rows to its own end.
     struct UnderWay {
         std::vector<Candidate> positives;
         std::vector<double> distances;
     };
+    const double share = share_within_reach(join, reaches);
     std::int64_t before = 0;
     for (const std::vector<std::int64_t>& block : blocks_under_way(join, each)) {
         std::optional<Join> narrowed;
@@ -313,7 +334,8 @@ void count_by_anchor(Join& join, std::int64_t each, const Reaches& reaches,
                                     [&](std::int64_t p, const Candidate& positive) {
                                         of(p)->positives.push_back(positive);
                                     });
-            });
+            },
+            share, sums);
         part.include(listings);
         if (narrowed) join.include(*narrowed);
         before += static_cast<std::int64_t>(block.size());

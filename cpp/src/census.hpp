@@ -27,8 +27,8 @@ struct AnchorCounts {
 };
 
 // Calls take(anchor, own) for every row of the join, on a worker's thread; `anchor` is the row's
-// place among the rows in ascending order.
-void count_by_anchor(Join& join, std::int64_t each, const Reaches& reaches,
+// place among the rows in ascending order. Without `sums` counts are all that is needed.
+void count_by_anchor(Join& join, std::int64_t each, bool sums, const Reaches& reaches,
                      const std::function<void(std::int64_t anchor, const AnchorCounts&)>& take);
 
 }  // namespace tripletmine

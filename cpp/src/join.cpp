@@ -15,6 +15,10 @@ namespace {
 
 constexpr std::int64_t rows_per_task = 1024;
 
+// As a part of all: of more it takes less time to compute all distances, block by block, and to
+// count all by fine scores.
+constexpr double few_negatives = 1.0 / 16.0;
+
 // Sorts what consists of ascending runs, few of them, by merging neighbours.
 void sort_runs(std::vector<double>& values) {
     std::vector<double> merged(values.size());
@@ -368,17 +372,39 @@ Choice Join::list_positives(const Range& range) {
         rooms.push_back(cols_->class_of(rows_->label(p)).size());
     }
     Choice choice = Choice::with_rooms(std::move(rooms));
-    const std::int64_t size = ExactBlock::most_rows(rows_->dim());
-    std::vector<Listing> scratch = listings();
-    team_.for_each((rows_->size() + size - 1) / size, [&](std::int64_t task, int worker) {
-        const Interval rows{task * size, std::min(rows_->size(), (task + 1) * size)};
-        list_positives(rows, worker, scratch[static_cast<std::size_t>(worker)],
-                       [&](std::int64_t p, const Candidate& candidate) {
-                           if (range.holds(candidate.distance)) choice.add(p, candidate);
-                       });
+    each_positive([&](std::int64_t p, const Candidate& candidate) {
+        if (range.holds(candidate.distance)) choice.add(p, candidate);
     });
-    include(scratch);
     return choice;
+}
+
+Join Join::some_rows() const {
+    constexpr std::int64_t most = 32;
+    const std::int64_t rows = rows_->size(), wanted = std::min(rows, most);
+    std::vector<std::int64_t> some;
+    for (std::int64_t i = 0; i < wanted; ++i) {
+        some.push_back(rows_->row((2 * i + 1) * rows / (2 * wanted)));
+    }
+    std::sort(some.begin(), some.end());
+    return narrowed(some);
+}
+
+std::vector<std::vector<double>> Join::some_negatives() {
+    constexpr std::int64_t most = 64;  // columns, from all over the set
+    const std::int64_t rows = rows_->size(), cols = cols_->size();
+    std::vector<std::vector<double>> distances(static_cast<std::size_t>(rows));
+    std::vector<ExactDistance> exact(static_cast<std::size_t>(team_.size()), exact_distance());
+    team_.for_each(rows, [&](std::int64_t p, int id) {
+        team_.poll(id);
+        for (std::int64_t i = 0; i < most; ++i) {
+            const std::int64_t q = (i * cols + p * cols / rows) / most;
+            if (rows_->label(p) == cols_->label(q) || rows_->same_group(p, *cols_, q)) continue;
+            distances[static_cast<std::size_t>(p)].push_back(
+                exact[static_cast<std::size_t>(id)](p, q));
+        }
+    });
+    for (const ExactDistance& one : exact) include(one);
+    return distances;
 }
 
 std::vector<std::int64_t> Join::negatives_in_all() {
@@ -407,10 +433,18 @@ std::vector<std::int64_t> Join::negatives_in_all() {
     return counts;
 }
 
+// Whether so few negatives are to be counted that it pays to look for them, as for those that are
+// listed. Never a question of threads, on which sums must not depend.
+bool Join::counts_few(double share) const {
+    if (share > few_negatives) return false;
+    if (chosen_filter()) return true;
+    constexpr double few_pairs = 1 << 22;
+    const FilterCase asked = case_of(Relation::negatives, 1, true);
+    return asked.pairs >= few_pairs && plan_stages(asked)[0].precision != Precision::fine;
+}
+
 Choice Join::list_negatives(const std::vector<Range>& ranges, double share) {
-    // Beyond that it takes less time to compute all distances, block by block.
-    constexpr double few = 1.0 / 16.0;
-    if (share > few) return list_negatives_of_all(ranges);
+    if (share > few_negatives) return list_negatives_of_all(ranges);
     std::vector<std::vector<Candidate>> found(static_cast<std::size_t>(rows_->size()));
     sweep_blocks<Within>(
         Relation::negatives, 1,
@@ -514,19 +548,33 @@ void Join::race(const Weight& weight,
 
 void Join::count_negatives(const std::function<std::vector<double>(std::int64_t)>& thresholds,
                            const std::function<void(std::int64_t, const Counts&)>& take,
-                           const BlockSweep<Counts>::Begin& begin) {
-    sweep_blocks<Counts>(
-        Relation::negatives, 1,
-        [&](std::int64_t row, float widest, int) {
-            std::vector<double> distances = thresholds(row);
-            sort_runs(distances);
-            return Counts(space_, std::move(distances), widest);
-        },
-        [&](std::int64_t row, Counts& counts, int) {
-            counts.accumulate();
-            take(row, counts);
-        },
-        begin);
+                           const BlockSweep<Counts>::Begin& begin, double share, bool sums) {
+    const auto sorted_thresholds = [&](std::int64_t row) {
+        std::vector<double> distances = thresholds(row);
+        sort_runs(distances);
+        return distances;
+    };
+    const auto close = [&](std::int64_t row, auto& counts, int) {
+        counts.accumulate();
+        take(row, counts);
+    };
+    if (counts_few(share)) {
+        const std::vector<std::int64_t> in_all = negatives_in_all();
+        sweep_blocks<CountsOfFew>(
+            Relation::negatives, 1,
+            [&](std::int64_t row, float, int) {
+                return CountsOfFew(space_, sorted_thresholds(row),
+                                   in_all[static_cast<std::size_t>(row)], sums);
+            },
+            close, begin, share);
+    } else {
+        sweep_blocks<Counts>(
+            Relation::negatives, 1,
+            [&](std::int64_t row, float widest, int) {
+                return Counts(space_, sorted_thresholds(row), widest);
+            },
+            close, begin);
+    }
 }
 
 void Join::survey(std::int64_t k, const std::function<Window(std::int64_t, int)>& open,

@@ -96,7 +96,12 @@ public:
     // Every positive of every row within the range, ascending by index.
     Choice list_positives(const Range& range);
 
-    // The same for some rows: take(row, candidate). `scratch` is the worker's own.
+    // Calls take(row, candidate) for every positive of every row instead, ascending by index; those
+    // of a row on one worker's thread.
+    template <typename Take>
+    void each_positive(Take take);
+
+    // The same for some rows. `scratch` is the worker's own.
     struct Listing {
         ExactBlock exact;
         std::vector<double> distances;
@@ -118,6 +123,10 @@ public:
     // by their scores.
     Choice list_negatives(const std::vector<Range>& ranges = {}, double share = 1.0);
 
+    // Some of the rows, from all over them; and of each row the distances of some negatives.
+    Join some_rows() const;
+    std::vector<std::vector<double>> some_negatives();
+
     // How many candidates of each row are negatives, whatever their distance.
     std::vector<std::int64_t> negatives_in_all();
 
@@ -127,10 +136,11 @@ public:
 
     // Counts the negatives of every row within distances of interest: thresholds(row) names them
     // (in any order), take(row, counts) learns the answer, on the worker's thread; begin(rows,
-    // worker) hears of each block of rows before.
+    // worker) hears of each block of rows before. `share` as for list_negatives, of those within
+    // the last distance. Without `sums` counts are all that is needed.
     void count_negatives(const std::function<std::vector<double>(std::int64_t)>& thresholds,
                          const std::function<void(std::int64_t, const Counts&)>& take,
-                         const BlockSweep<Counts>::Begin& begin = {});
+                         const BlockSweep<Counts>::Begin& begin, double share, bool sums);
 
     // Offers every candidate that matters to the window of every row, which keeps some k of them:
     // see select/window.hpp. What is open(row, worker) and close(row, window, worker): see
@@ -197,6 +207,7 @@ private:
     const Projection* learn(const FewDirections& few);
     const Origin& origin(Precision precision);
 
+    bool counts_few(double share) const;
     Choice list_negatives_of_all(const std::vector<Range>& ranges);
 
     // Whether neither position nor group forbids the pair.
@@ -239,6 +250,17 @@ private:
     std::int64_t decided_ = 0;
     std::vector<std::string> filters_;  // in the order of their first use
 };
+
+template <typename Take>
+void Join::each_positive(Take take) {
+    const std::int64_t size = ExactBlock::most_rows(rows_->dim());
+    std::vector<Listing> scratch = listings();
+    team_.for_each((rows_->size() + size - 1) / size, [&](std::int64_t task, int worker) {
+        const Interval rows{task * size, std::min(rows_->size(), (task + 1) * size)};
+        list_positives(rows, worker, scratch[static_cast<std::size_t>(worker)], take);
+    });
+    include(scratch);
+}
 
 template <typename Take>
 void Join::list_positives(const Interval& rows, int worker, Listing& scratch, Take take) const {

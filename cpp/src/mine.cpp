@@ -153,7 +153,7 @@ bool fits(Team& team, Join& join, const MineOptions& options, const Outlook& out
     for (const std::vector<std::int64_t>& batch : batches(join, options, outlook, true)) {
         Join narrowed = join.narrowed(batch);
         begin(progress, narrowed, options);
-        mined.count += Miner(team, narrowed, options).count();
+        mined.count += Miner(team, narrowed, options, outlook).count();
         join.include(narrowed);
     }
     if (mined.count > options.max_triplets) return false;

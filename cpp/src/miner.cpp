@@ -137,16 +137,13 @@ double Miner::negatives_expected() {
 }
 
 Outlook Miner::look_ahead() {
-    constexpr std::int64_t at_once = 64;  // columns, from all over the set
     choose_positives();
     const std::vector<Range>& ranges = ranges_of_negatives();
-    const Dataset &rows = join_.rows(), &cols = join_.cols();
-    std::vector<Outlook> outlooks(static_cast<std::size_t>(rows.size()), {0.0, 0.0, {}});
-    std::vector<ExactDistance> exact(static_cast<std::size_t>(team_.size()),
-                                     join_.exact_distance());
-    team_.for_each(rows.size(), [&](std::int64_t p, int id) {
-        team_.poll(id);
-        Outlook& outlook = outlooks[static_cast<std::size_t>(p)];
+    const std::vector<std::vector<double>> distances = join_.some_negatives();
+    Outlook all{0.0, 0.0, {}};
+    double pairs = 0.0;
+    for (std::int64_t p = 0; p < join_.rows().size(); ++p) {
+        const std::vector<double>& own = distances[static_cast<std::size_t>(p)];
         std::vector<double> lows, highs;  // of what is wanted with each positive
         for (const Candidate& positive : chosen_.positives.of(p)) {
             const Range wanted = wanted_range(options_, positive.distance);
@@ -155,28 +152,16 @@ Outlook Miner::look_ahead() {
         }
         std::sort(lows.begin(), lows.end());
         std::sort(highs.begin(), highs.end());
-        for (std::int64_t i = 0; i < at_once; ++i) {
-            const std::int64_t q = (i * cols.size() + p * cols.size() / rows.size()) / at_once;
-            if (rows.label(p) == cols.label(q) || rows.same_group(p, cols, q)) continue;
-            const double distance = exact[static_cast<std::size_t>(id)](p, q);
-            outlook.distances.push_back(distance);
-            outlook.negatives += ranges[static_cast<std::size_t>(p)].holds(distance) ? 1.0 : 0.0;
+        for (const double distance : own) {
+            all.negatives += ranges[static_cast<std::size_t>(p)].holds(distance) ? 1.0 : 0.0;
             const auto begun = std::upper_bound(lows.begin(), lows.end(), distance) - lows.begin();
             const auto ended =
                 std::lower_bound(highs.begin(), highs.end(), distance) - highs.begin();
-            outlook.triplets += static_cast<double>(begun - ended);
+            all.triplets += static_cast<double>(begun - ended);
         }
-    });
-    Outlook all{0.0, 0.0, {}};
-    double pairs = 0.0;
-    for (std::int64_t p = 0; p < rows.size(); ++p) {
-        const Outlook& one = outlooks[static_cast<std::size_t>(p)];
-        all.negatives += one.negatives;
-        all.triplets += one.triplets;
-        all.distances.insert(all.distances.end(), one.distances.begin(), one.distances.end());
-        pairs += static_cast<double>(one.distances.size() * chosen_.positives.of(p).size());
+        all.distances.insert(all.distances.end(), own.begin(), own.end());
+        pairs += static_cast<double>(own.size() * chosen_.positives.of(p).size());
     }
-    for (const ExactDistance& one : exact) join_.include(one);
     if (all.distances.empty()) return {};
     all.negatives /= static_cast<double>(all.distances.size());
     all.triplets = pairs > 0.0 ? all.triplets / pairs : all.negatives;
@@ -246,6 +231,15 @@ void Miner::choose_semihard_positives() {
     chosen_.positives = join_.rank(Relation::positives, Sign::farthest, 1, std::move(ranges));
 }
 
+// Of the negatives, about: those no farther than all that count.
+double Miner::share_within_reach() {
+    double shares = 0.0;
+    for (const Range& range : ranges_of_negatives()) {
+        shares += outlook_.share({-infinity, range.high});
+    }
+    return shares / static_cast<double>(std::max<std::int64_t>(1, join_.rows().size()));
+}
+
 std::int64_t Miner::count() {
     choose_positives();
     // Of the negatives that make a triplet with a positive: the last distance before them, and
@@ -272,25 +266,20 @@ std::int64_t Miner::count() {
                 total += std::max<std::int64_t>(
                     0, counts.within(last).count - counts.within(before).count);
             }
-        });
+        },
+        {}, share_within_reach(), false);
     return total;
 }
 
 Outlook look_ahead(Team& team, Join& join, const MineOptions& options) {
-    constexpr std::int64_t rows_asked = 32;
     constexpr double few_pairs = 1 << 17;  // of which all distances take no longer
-    const std::int64_t rows = join.rows().size();
-    const double pairs = static_cast<double>(rows) * static_cast<double>(join.cols().size());
+    const double pairs =
+        static_cast<double>(join.rows().size()) * static_cast<double>(join.cols().size());
     const bool any = is_any(options.negative_range) && !depends_on_positives(options);
     if (options.negative != Strategy::all || any || pairs <= few_pairs) return {};
-    std::vector<std::int64_t> some;
-    for (std::int64_t i = 0; i < std::min(rows, rows_asked); ++i) {
-        some.push_back(join.rows().row((2 * i + 1) * rows / (2 * std::min(rows, rows_asked))));
-    }
-    std::sort(some.begin(), some.end());
-    Join narrowed = join.narrowed(some);
-    const Outlook outlook = Miner(team, narrowed, options).look_ahead();
-    join.include(narrowed);
+    Join some = join.some_rows();
+    const Outlook outlook = Miner(team, some, options).look_ahead();
+    join.include(some);
     return outlook;
 }
 

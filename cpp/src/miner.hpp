@@ -71,6 +71,7 @@ private:
     void choose_semihard_positives();
     void fall_back();
     const std::vector<Range>& ranges_of_negatives();
+    double share_within_reach();
 
     std::int64_t ranks() const { return ranks_of(options_, join_.cols().size()); }
 

@@ -167,7 +167,7 @@ private:
         // With distance weights one range serves all positives.
         const std::size_t step = options_.weights ? 0 : 2;
         count_by_anchor(
-            join, static_cast<std::int64_t>(step),
+            join, static_cast<std::int64_t>(step), false,
             [&](double, std::span<const Candidate> positives, std::vector<double>& distances) {
                 for (const Candidate& positive : positives) {
                     const Range kind = of_kind(positive.distance);

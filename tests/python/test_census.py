@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tripletmine
-from oracle import COUNTS, DIMENSIONS, KINDS, METRICS, SIZES, SUPPORTED, rows
+from oracle import COUNTS, DIMENSIONS, FILTERS, KINDS, METRICS, SIZES, SUPPORTED, rows
 from tripletmine import _census, reference
 
 thorough = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -60,11 +60,12 @@ def calls(draw):
 
 
 @thorough
-@given(calls(), st.sampled_from([1, 2, 5]), st.sampled_from(SUPPORTED))
-def test_counts_equal_enumeration(call, n_threads, kernel_set):
+@given(calls(), st.sampled_from([1, 2, 5]), st.sampled_from(SUPPORTED), st.sampled_from(FILTERS))
+def test_counts_equal_enumeration(call, n_threads, kernel_set, chosen):
     args, options = call
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRIPLETMINE_ISA", kernel_set)
+        patch.setenv("TRIPLETMINE_FILTER", chosen)
         ours = tripletmine.census(*args, **options, n_threads=n_threads)
     # Means of a single anchor's few triplets, and ones of 1e-9 of the distances, are not asked for.
     assert_equal(ours, reference.census(*args, **options), relative=None)
@@ -102,6 +103,41 @@ def test_threads_and_blocks_change_no_bit(per):
         for name in ("hard", "semihard", "easy", "mean_loss"):
             joined = np.concatenate([getattr(part, name)[1] for part in parts])
             assert joined.tobytes() == getattr(first, name)[1].tobytes()
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("part", [0.01, 0.4, 0.99])
+def test_negatives_within_reach_are_counted_whatever_part_they_are(metric, part, monkeypatch):
+    """Few are looked for by coarse scores and summed exactly; beside many others are set aside."""
+    n, n_classes = 2500, 500
+    rng = np.random.default_rng(5)
+    labels = np.arange(n) % n_classes
+    x = rng.normal(size=(n_classes, 96))[labels] + 0.5 * rng.normal(size=(n, 96))
+    x = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
+    pair = x[:n_classes], x[n_classes : 2 * n_classes]
+    distances = tripletmine.pairwise_distances(*pair, metric=metric)
+    reach = np.quantile(distances, part) - np.mean(np.diag(distances))
+    options = {"metric": metric, "margins": [0.0, reach], "per": "anchor"}
+    options["groups"] = rng.integers(0, 3, size=n)
+    some = np.sort(rng.permutation(n)[:60])
+    truth = reference.census(x, labels, anchors=some, **options)
+    exact = set()
+    for kernel_set in SUPPORTED:
+        monkeypatch.setenv("TRIPLETMINE_ISA", kernel_set)
+        ours = [tripletmine.census(x, labels, **options, n_threads=count) for count in (1, 3)]
+        assert repr(ours[0].records()) == repr(ours[1].records())
+        few = part == 0.01 and kernel_set in {"avx512_vnni", "avx512", "avx2"}
+        if few:
+            assert ours[0].report.plan.startswith("int8")
+            assert ours[0].report.pairs_decided < ours[0].report.pairs_considered / 8
+            exact.add(repr(ours[0].records()))
+        for name in ("hard", "semihard", "easy"):
+            for own, others in zip(getattr(ours[0], name), getattr(truth, name), strict=True):
+                np.testing.assert_array_equal(own[some], others)
+        for own, others in zip(ours[0].mean_loss, truth.mean_loss, strict=True):
+            np.testing.assert_allclose(own[some], others, rtol=1e-11 if few else 1e-3)
+    assert len(exact) <= 1
+    assert 0 < sum(truth.semihard[1]) < sum(truth.triplets)
 
 
 def test_anchors_of_large_classes_are_taken_in_blocks_that_change_no_bit():

@@ -206,11 +206,13 @@ def test_the_first_draws_and_the_bytes_do_not_depend_on_how_or_how_many(options,
     {"type_of_triplets": "semihard", "margin": 1e-3},
     {"weights": "distance", "metric": "euclidean"},
 ], ids=lambda options: options.get("type_of_triplets", "distance"))  # fmt: skip
-def test_rows_that_are_tried_first_are_drawn_from_as_the_others(options, monkeypatch):
-    """Of rows enough to find the scorer by trying, some compact and some wide."""
+@pytest.mark.parametrize("wide", [2.0, 0.95])
+def test_rows_that_are_tried_first_are_drawn_from_as_the_others(options, wide, monkeypatch):
+    """Of rows enough to find the scorer by trying, some compact and some wide: at 0.95 the few
+    negatives among the positives are counted with the help of each filter."""
     rng = np.random.default_rng(6)
     labels = rng.integers(0, 30, size=1500)
-    spread = np.where(rng.random(30) < 0.5, 0.3, 2.0)[labels, None]
+    spread = np.where(rng.random(30) < 0.5, 0.3, wide)[labels, None]
     x = rng.normal(size=(30, 96))[labels] + spread * rng.normal(size=(1500, 96))
     x = unit(x.astype(np.float32))
     planned = tripletmine.sample(x, labels, 6000, **options, seed=1, n_threads=1)

@@ -3,6 +3,7 @@
 //
 //   Successors   the first k of every slot: the nearest candidates beyond each T_s
 //   Counts       how many candidates lie in every slot, and the sum of their distances
+//   CountsOfFew  the same, where nearly all candidates are beyond the last threshold
 //
 // For most candidates the bounds of the score lie between two neighbouring thresholds and name the
 // slot without a float64 distance; and for most of those a *bucket* does, one of 512 equal
@@ -59,6 +60,14 @@ public:
     std::int64_t slot(float lower, float upper, std::int64_t known = 0) const {
         const std::int64_t below = certainly_beyond(upper, known);
         return certainly_within(lower, below) ? below : -1 - below;
+    }
+
+    // The same, where nothing is known.
+    std::int64_t find(float lower, float upper) const {
+        const auto end = beyond_.end() - 1;
+        const auto first = std::partition_point(beyond_.begin(), end,
+                                                [&](float beyond) { return upper < beyond; });
+        return slot(lower, upper, first - beyond_.begin());
     }
 
     std::int64_t slot(double distance) const {
@@ -292,9 +301,11 @@ public:
     };
 
     // `widest`: no candidate's bounds lie further apart.
-    Counts(const ScoreSpace& space, std::vector<double> thresholds, float widest)
+    Counts(const ScoreSpace& space, std::vector<double> thresholds, float widest,
+           bool exact_sums = false)
         : space_(space),
           thresholds_(space, std::move(thresholds)),
+          exact_sums_(exact_sums),
           half_width_(0.5f * widest * (1.0f + 0x1p-20f)),
           totals_(static_cast<std::size_t>(thresholds_.size() + 1)) {}
 
@@ -313,6 +324,9 @@ public:
         add(thresholds_.slot_from(-1 - slot, candidate.distance), 1, candidate.distance);
     }
 
+    // Whether sums are of canonical distances alone.
+    bool exact_sums() const { return exact_sums_; }
+
     // From slots to "within": call once, after the last candidate.
     void accumulate() {
         for (std::size_t s = 1; s < totals_.size(); ++s) {
@@ -327,11 +341,49 @@ public:
     }
     std::int64_t in_all() const { return totals_.back().count; }
 
-private:
+protected:
     ScoreSpace space_;
     Thresholds thresholds_;
+    bool exact_sums_;
     float half_width_;
     std::vector<Total> totals_;  // of each slot
+};
+
+// The same for a row of which nearly all candidates (`in_all` there are) lie beyond the last
+// threshold. These are not looked at; of the others every distance is decided, if they are to be
+// summed.
+class CountsOfFew : public Counts {
+public:
+    static constexpr bool selective = true;
+
+    CountsOfFew(const ScoreSpace& space, std::vector<double> thresholds, std::int64_t in_all,
+                bool sums)
+        : Counts(space, std::move(thresholds), 0.0f, sums),
+          floor_(thresholds_.floor()),
+          in_all_(in_all) {}
+
+    // One bucket for all scores.
+    Buckets buckets() const { return {0.0f, 1.0f, 1}; }
+    Limits limits() const { return {&floor_, &no_limit, floor_}; }
+
+    std::int64_t expect(std::int64_t, float lower, float upper) {
+        if (upper < floor_) return no_matter;
+        const std::int64_t slot = thresholds_.find(lower, upper);
+        if (slot < 0) return slot;
+        if (exact_sums_) return -1 - slot;
+        add(slot, 1, 0.0);
+        return no_matter;
+    }
+    bool settles(std::int64_t, float) const { return false; }
+
+    void accumulate() {
+        Counts::accumulate();
+        totals_.back() = {in_all_, 0.0};
+    }
+
+private:
+    float floor_;
+    std::int64_t in_all_;
 };
 
 }  // namespace tripletmine
