@@ -3,15 +3,17 @@
 // Every draw is uniform, in one of two ways. It may be *proposed*: a triplet drawn from the labels
 // alone, kept if groups allow it and its distances make it of the kind, drawn anew otherwise, a
 // limited number of times. Or it is *ranked*: all triplets of the kind are counted, by anchor; the
-// draw falls on an anchor, then on one of its positives, in proportion to those counts, and then on
-// one of the negatives. The first way is the cheap one where the kind is common, the second where
-// it is rare. What a draw becomes depends on the seed and its number, and on whether proposing paid
-// for the first `pilot` draws: never on how many draws there are, on threads or on kernels.
+// draw falls on an anchor, then on one of its positives, in proportion to those counts (which are
+// kept meanwhile, if that takes little memory), and then on one of the negatives. The first way is
+// the cheap one where the kind is common, the second where it is rare. What a draw becomes depends
+// on the seed and its number, and on whether proposing paid for the first `pilot` draws: never on
+// how many draws there are, on threads or on kernels.
 #include <algorithm>
 #include <cmath>
 #include <numeric>
 #include <stdexcept>
 #include <string>
+#include <tuple>
 #include <utility>
 
 #include "census.hpp"
@@ -70,11 +72,37 @@ private:
     struct Pick {
         std::int64_t anchor;  // its place among the anchors in ascending order
         std::int64_t number;
-        std::int64_t rank;  // among the anchor's triplets of the kind, by positive
+        std::int64_t rank;          // among the anchor's triplets of the kind, by positive
+        std::int64_t positive = 0;  // its number among the anchor's, ascending by index
         Entry entry = {};
-        friend bool operator<(const Pick& a, const Pick& b) {
-            return std::pair(a.anchor, a.number) < std::pair(b.anchor, b.number);
+    };
+
+    // The draws that fall on the same anchor, for each that any falls on: by its place among these.
+    class Picks {
+    public:
+        explicit Picks(std::vector<Pick> picks) : picks_(std::move(picks)) {
+            std::sort(picks_.begin(), picks_.end(), [](const Pick& a, const Pick& b) {
+                return std::tuple(a.anchor, a.rank, a.number) <
+                       std::tuple(b.anchor, b.rank, b.number);
+            });
+            for (std::size_t i = 0; i < picks_.size(); ++i) {
+                if (i == 0 || picks_[i].anchor != picks_[i - 1].anchor) begins_.push_back(i);
+            }
+            begins_.push_back(picks_.size());
         }
+        std::int64_t size() const { return std::ssize(begins_) - 1; }
+        // By rank, and so by positive.
+        std::span<Pick> of(std::int64_t place) {
+            const auto i = static_cast<std::size_t>(place);
+            return std::span(picks_).subspan(begins_[i], begins_[i + 1] - begins_[i]);
+        }
+        std::int64_t anchor(std::int64_t place) const {
+            return picks_[begins_[static_cast<std::size_t>(place)]].anchor;
+        }
+
+    private:
+        std::vector<Pick> picks_;
+        std::vector<std::size_t> begins_;
     };
 
     std::int64_t self(std::int64_t p) const {
@@ -161,31 +189,67 @@ private:
         return {-infinity, options_.margin ? reach(d_ap, *options_.margin) : infinity};
     }
 
-    // Calls take(anchor, own, counts) for every anchor of a join: what each positive counts for.
+    // The place of each row of a join among these in ascending order.
+    static std::vector<std::int64_t> places_of(const Join& join) {
+        std::vector<std::int64_t> rows;
+        for (std::int64_t p = 0; p < join.rows().size(); ++p) rows.push_back(join.rows().row(p));
+        std::vector<std::int64_t> ascending = rows;
+        std::sort(ascending.begin(), ascending.end());
+        for (std::int64_t& row : rows) {
+            row = std::lower_bound(ascending.begin(), ascending.end(), row) - ascending.begin();
+        }
+        return rows;
+    }
+
+    // With distance weights: whether a negative is within reach of an anchor, for each positive.
+    template <typename Take>
+    void find_reachable(Join& join, Take take) const {
+        const Choice nearest = join.rank(Relation::negatives, Sign::nearest, 1, {});
+        const std::vector<std::int64_t> places = places_of(join);
+        std::vector<std::uint32_t> positives(places.size());
+        join.each_positive(
+            [&](std::int64_t p, const Candidate&) { ++positives[static_cast<std::size_t>(p)]; });
+        for (std::int64_t p = 0; p < join.rows().size(); ++p) {
+            const auto at = static_cast<std::size_t>(p);
+            const auto found = nearest.of(p);
+            const bool within = !found.empty() && found[0].distance <= of_kind(0.0).high;
+            take(places[at], std::vector<std::uint32_t>(positives[at], within ? 1 : 0));
+        }
+    }
+
+    // Calls take(anchor, counts) for every anchor of a join: what each positive counts for.
     template <typename Take>
     void count(Join& join, Take take) const {
-        // With distance weights one range serves all positives.
-        const std::size_t step = options_.weights ? 0 : 2;
+        if (options_.weights) return find_reachable(join, take);
         count_by_anchor(
-            join, static_cast<std::int64_t>(step), false,
+            join, 2, false,
             [&](double, std::span<const Candidate> positives, std::vector<double>& distances) {
                 for (const Candidate& positive : positives) {
                     const Range kind = of_kind(positive.distance);
                     distances.insert(distances.end(), {kind.low, kind.high});
-                    if (step == 0) break;
                 }
             },
             [&](std::int64_t anchor, const AnchorCounts& own) {
-                std::vector<std::int64_t> counts;
+                std::vector<std::uint32_t> counts;
                 for (std::size_t i = 0; i < own.positives.size(); ++i) {
-                    const Range kind{own.reaches[step * i], own.reaches[step * i + 1]};
+                    const Range kind{own.reaches[2 * i], own.reaches[2 * i + 1]};
                     const std::int64_t nearer =
                         kind.low == -infinity ? 0 : own.counts.within(kind.low).count;
                     const std::int64_t negatives = own.counts.within(kind.high).count - nearer;
-                    counts.push_back(options_.weights ? negatives > 0 : negatives);
+                    counts.push_back(static_cast<std::uint32_t>(negatives));
                 }
-                take(anchor, own, counts);
+                take(anchor, std::move(counts));
             });
+    }
+
+    // Whether the counts of all positives take no more memory than the rows.
+    bool may_keep_counts() const {
+        double positives = 0.0;
+        for (std::int64_t p = 0; p < join_.rows().size(); ++p) {
+            positives += static_cast<double>(join_.cols().class_of(join_.rows().label(p)).size());
+        }
+        return positives <=
+               static_cast<double>(join_.cols().size()) * static_cast<double>(join_.cols().dim());
     }
 
     // Places these draws by counts; false if there is nothing of the kind.
@@ -196,72 +260,90 @@ private:
         }
         std::sort(rows.begin(), rows.end());
         std::vector<Wide> totals(rows.size());
-        count(join_, [&](std::int64_t anchor, const AnchorCounts&,
-                         const std::vector<std::int64_t>& counts) {
-            totals[static_cast<std::size_t>(anchor)] =
-                static_cast<Wide>(std::accumulate(counts.begin(), counts.end(), std::int64_t{0}));
+        std::vector<std::vector<std::uint32_t>> kept(may_keep_counts() ? rows.size() : 0);
+        count(join_, [&](std::int64_t anchor, std::vector<std::uint32_t> counts) {
+            const auto at = static_cast<std::size_t>(anchor);
+            totals[at] = std::accumulate(counts.begin(), counts.end(), Wide{0});
+            if (!kept.empty()) kept[at] = std::move(counts);
         });
         const Shares shares(totals);
         if (shares.empty()) return false;
 
-        std::vector<Pick> picks;
+        std::vector<Pick> drawn;
         for (const std::int64_t number : left) {
             const Draws draws(options_.seed, number);
             const std::int64_t anchor = shares.pick(draws.bits(bits_of_ranks));
             const auto total = static_cast<std::int64_t>(totals[static_cast<std::size_t>(anchor)]);
-            picks.push_back({anchor, number, draws(bits_of_ranks + 1, total)});
+            drawn.push_back({anchor, number, draws(bits_of_ranks + 1, total)});
         }
-        std::sort(picks.begin(), picks.end());
+        Picks picks(std::move(drawn));
         std::vector<std::int64_t> chosen;
-        std::vector<std::size_t> begins;  // of the picks of each chosen anchor
-        for (std::size_t i = 0; i < picks.size(); ++i) {
-            if (i > 0 && picks[i].anchor == picks[i - 1].anchor) continue;
-            chosen.push_back(rows[static_cast<std::size_t>(picks[i].anchor)]);
-            begins.push_back(i);
+        for (std::int64_t place = 0; place < picks.size(); ++place) {
+            chosen.push_back(rows[static_cast<std::size_t>(picks.anchor(place))]);
         }
-        begins.push_back(picks.size());
-
         Join narrowed = join_.narrowed(chosen);
-        const auto picks_of = [&](std::int64_t place) {
-            const auto i = static_cast<std::size_t>(place);
-            return std::span(picks).subspan(begins[i], begins[i + 1] - begins[i]);
+        const auto find = [&](std::int64_t place, const std::vector<std::uint32_t>& counts) {
+            find_positives(picks.of(place), counts);
         };
-        count(narrowed,
-              [&](std::int64_t place, const AnchorCounts& own, std::vector<std::int64_t>& upto) {
-                  std::partial_sum(upto.begin(), upto.end(), upto.begin());
-                  for (Pick& pick : picks_of(place)) {
-                      const auto i = static_cast<std::size_t>(
-                          std::upper_bound(upto.begin(), upto.end(), pick.rank) - upto.begin());
-                      const auto to = static_cast<std::size_t>(pick.number);
-                      mined_.anchors[to] = own.row;
-                      mined_.positives[to] = own.positives[i].row;
-                      mined_.d_ap[to] = own.positives[i].distance;
-                      const Range kind = of_kind(own.positives[i].distance);
-                      pick.entry = {Draws(options_.seed, pick.number).bits(bits_of_ranks + 2),
-                                    kind.low, kind.high};
-                  }
-              });
-        const auto place_of = [&](std::int64_t p) {
-            return std::lower_bound(chosen.begin(), chosen.end(), narrowed.rows().row(p)) -
-                   chosen.begin();
+        if (kept.empty()) count(narrowed, find);
+        for (std::int64_t place = 0; !kept.empty() && place < picks.size(); ++place) {
+            find(place, kept[static_cast<std::size_t>(picks.anchor(place))]);
+        }
+        kept = {};
+        draw_triplets(narrowed, picks);
+        join_.include(narrowed);
+        return true;
+    }
+
+    // Of draws that fall on an anchor, from what each of its positives counts for.
+    static void find_positives(std::span<Pick> picks, const std::vector<std::uint32_t>& counts) {
+        std::size_t next = 0;
+        std::int64_t upto = 0;
+        for (Pick& pick : picks) {
+            while (pick.rank >= upto && next < counts.size()) upto += counts[next++];
+            pick.positive = static_cast<std::int64_t>(next) - 1;
+        }
+    }
+
+    // Of a join of the chosen rows, whose draws know their positives: these, and the negatives.
+    void draw_triplets(Join& join, Picks& picks) {
+        const std::vector<std::int64_t> places = places_of(join);
+        std::vector<std::int64_t> positives(places.size());
+        std::vector<std::size_t> done(places.size());
+        const auto picks_of = [&](std::int64_t p) {
+            return picks.of(places[static_cast<std::size_t>(p)]);
         };
-        narrowed.race(
+        join.each_positive([&](std::int64_t p, const Candidate& positive) {
+            const auto row = static_cast<std::size_t>(p);
+            const std::span<Pick> own = picks_of(p);
+            for (; done[row] < own.size() && own[done[row]].positive == positives[row];
+                 ++done[row]) {
+                Pick& pick = own[done[row]];
+                const auto to = static_cast<std::size_t>(pick.number);
+                mined_.anchors[to] = join.rows().row(p);
+                mined_.positives[to] = positive.row;
+                mined_.d_ap[to] = positive.distance;
+                const Range kind = of_kind(positive.distance);
+                pick.entry = {Draws(options_.seed, pick.number).bits(bits_of_ranks + 2), kind.low,
+                              kind.high};
+            }
+            ++positives[row];
+        });
+        join.race(
             weight_,
             [&](std::int64_t p) {
                 std::vector<Entry> entries;
-                for (const Pick& pick : picks_of(place_of(p))) entries.push_back(pick.entry);
+                for (const Pick& pick : picks_of(p)) entries.push_back(pick.entry);
                 return entries;
             },
             [&](std::int64_t p, const std::vector<Candidate>& winners) {
-                const auto own = picks_of(place_of(p));
+                const std::span<const Pick> own = picks_of(p);
                 for (std::size_t i = 0; i < own.size(); ++i) {
                     const auto to = static_cast<std::size_t>(own[i].number);
                     mined_.negatives[to] = winners[i].row;
                     mined_.d_an[to] = winners[i].distance;
                 }
             });
-        join_.include(narrowed);
-        return true;
     }
 
     Team& team_;
