@@ -301,7 +301,7 @@ void count_by_anchor(Join& join, std::int64_t each, bool sums, const Reaches& re
         std::vector<Candidate> positives;
         std::vector<double> distances;
     };
-    const double share = share_within_reach(join, reaches);
+    const double share = join.counts_few(0.0) ? share_within_reach(join, reaches) : 1.0;
     std::int64_t before = 0;
     for (const std::vector<std::int64_t>& block : blocks_under_way(join, each)) {
         std::optional<Join> narrowed;

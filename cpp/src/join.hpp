@@ -141,6 +141,8 @@ public:
     void count_negatives(const std::function<std::vector<double>(std::int64_t)>& thresholds,
                          const std::function<void(std::int64_t, const Counts&)>& take,
                          const BlockSweep<Counts>::Begin& begin, double share, bool sums);
+    // Whether coarse scores help with such a share.
+    bool counts_few(double share) const;
 
     // Offers every candidate that matters to the window of every row, which keeps some k of them:
     // see select/window.hpp. What is open(row, worker) and close(row, window, worker): see
@@ -207,7 +209,6 @@ private:
     const Projection* learn(const FewDirections& few);
     const Origin& origin(Precision precision);
 
-    bool counts_few(double share) const;
     Choice list_negatives_of_all(const std::vector<Range>& ranges);
 
     // Whether neither position nor group forbids the pair.
