@@ -9,7 +9,8 @@
 // good enough for a mean unless what is summed is about as small as their error (the anchors of
 // which that is so are summed again in float64), or a few rows make up the mean (all are), or the
 // errors of many anchors might show in the mean of all (those of the largest are). Where few
-// negatives are within reach of any margin, all that are summed are decided in float64.
+// negatives are within reach of any margin, all that are summed are decided in float64; and where
+// there are few candidates at all, as in a batch, every distance is, and nothing else is counted.
 #include "census.hpp"
 
 #include <algorithm>
@@ -39,6 +40,51 @@ constexpr double uneven = 16.0;
 // error of a single distance may be.
 constexpr double tolerance = 0x1p-11, tolerance_in_all = 0x1p-19, tolerance_of_one = 0x1p-14;
 
+// How many of an anchor's negatives lie within a distance, and how much farther than the nearest of
+// all these are: such differences keep the digits that large sums lose. For many questions they are
+// sorted.
+class NegativesWithin {
+public:
+    NegativesWithin(std::span<const Candidate> negatives, std::size_t questions) {
+        constexpr std::size_t few_questions = 32;
+        distances_.reserve(negatives.size());
+        for (const Candidate& negative : negatives) distances_.push_back(negative.distance);
+        if (distances_.empty()) return;
+        if (questions <= few_questions) {
+            nearest_ = *std::min_element(distances_.begin(), distances_.end());
+            return;
+        }
+        std::sort(distances_.begin(), distances_.end());
+        nearest_ = distances_.front();
+        sums_.push_back(0.0);
+        for (const double distance : distances_) {
+            sums_.push_back(sums_.back() + (distance - nearest_));
+        }
+    }
+
+    double nearest() const { return nearest_; }
+
+    Counts::Total operator()(double reach) const {
+        if (!sums_.empty()) {
+            const auto count =
+                std::upper_bound(distances_.begin(), distances_.end(), reach) - distances_.begin();
+            return {count, sums_[static_cast<std::size_t>(count)]};
+        }
+        Counts::Total total;
+        for (const double distance : distances_) {
+            const bool within = distance <= reach;
+            total.count += within ? 1 : 0;
+            total.sum += within ? distance - nearest_ : 0.0;
+        }
+        return total;
+    }
+
+private:
+    std::vector<double> distances_;
+    double nearest_ = 0.0;
+    std::vector<double> sums_;  // of the first ones, if they are sorted
+};
+
 class Counter {
 public:
     Counter(Team& team, Join& join, Metric metric, std::span<const double> margins, Census& census)
@@ -47,8 +93,7 @@ public:
           metric_(metric),
           largest_norm2_(join.cols().largest_norm2()),
           unit_(std::abs(join.space().distances(join.space().sum_unit()))),
-          few_(join.cols().size() < few ||
-               (metric != Metric::cosine && largest_norm2_ > uneven * join.cols().mean_norm2())),
+          few_(metric != Metric::cosine && largest_norm2_ > uneven * join.cols().mean_norm2()),
           margins_(margins),
           census_(census) {}
 
@@ -61,24 +106,35 @@ public:
         rows_.resize(rows);
         coarse_.resize(rows);
         doubts_.resize(rows * margins_.size());
-        std::atomic<std::int64_t> without_positive = 0, without_negative = 0;
+        const bool counts = join_.cols().size() >= few;
+        if (counts) {
+            count();
+        } else {
+            for (std::size_t p = 0; p < rows; ++p) {
+                rows_[p] = join_.rows().row(static_cast<std::int64_t>(p));
+            }
+            std::sort(rows_.begin(), rows_.end());
+            coarse_.assign(rows, 1);
+        }
+        settle(counts);
+        census_.report.anchors = join_.rows().size();
+        census_.report.anchors_without_positive = without_positive_;
+        census_.report.anchors_without_negative = without_negative_;
+    }
+
+private:
+    // All counts, and the losses as far as scores tell them.
+    void count() {
         count_by_anchor(
             join_, static_cast<std::int64_t>(margins_.size() + 2), true,
             [&](double norm2, std::span<const Candidate> positives,
                 std::vector<double>& distances) { reaches(norm2, positives, distances); },
             [&](std::int64_t anchor, const AnchorCounts& own) {
-                without_positive += own.positives.empty();
-                without_negative += own.counts.in_all() == 0;
                 take(static_cast<std::size_t>(anchor), own);
             });
-        census_.report.anchors = join_.rows().size();
-        census_.report.anchors_without_positive = without_positive;
-        census_.report.anchors_without_negative = without_negative;
         for (std::size_t m = 0; m < margins_.size(); ++m) settle_mean(m);
-        sum_again();
     }
 
-private:
     // How far a distance is off, usually, that comes from a score; its square, if it is euclidean.
     // Where rows are measured from a point near their middle, the less so the closer they lie.
     double usual_error(double norm2) const {
@@ -127,9 +183,9 @@ private:
     }
 
     void take(std::size_t anchor, const AnchorCounts& own) {
-        if (own.positives.empty()) return;
         const std::size_t count = own.positives.size();
-        census_.triplets[anchor] = static_cast<std::int64_t>(count) * own.counts.in_all();
+        note(anchor, count, own.counts.in_all());
+        if (count == 0) return;
         std::int64_t* with_loss = census_.with_loss.data() + anchor * margins_.size();
         const Thresholds& thresholds = own.counts.thresholds();
         std::int64_t slot = 0;
@@ -193,14 +249,15 @@ private:
         }
     }
 
-    // The losses of the anchors that need it, from the distances of all their negatives.
-    void sum_again() {
+    // The losses of the anchors that need it, from the distances of all their negatives; and where
+    // nothing is `counted` yet, their counts.
+    void settle(bool counted) {
         std::vector<std::int64_t> rows, anchors;
         const double each = negative_bytes * static_cast<double>(join_.cols().size());
         const auto most = static_cast<std::size_t>(std::max(1.0, block_bytes / each));
         for (std::size_t anchor = 0; anchor <= coarse_.size(); ++anchor) {
             if (rows.size() == most || (anchor == coarse_.size() && !rows.empty())) {
-                sum_block(rows, anchors);
+                settle_block(rows, anchors, counted);
                 rows.clear();
                 anchors.clear();
             }
@@ -210,36 +267,43 @@ private:
         }
     }
 
-    void sum_block(const std::vector<std::int64_t>& rows,
-                   const std::vector<std::int64_t>& anchors) {
+    void settle_block(const std::vector<std::int64_t>& rows,
+                      const std::vector<std::int64_t>& anchors, bool counted) {
         Join narrowed = join_.narrowed(rows);
         const Choice positives = narrowed.list_positives({});
         const Choice negatives = narrowed.list_negatives();
         team_.for_each(narrowed.rows().size(), [&](std::int64_t p, int worker) {
             team_.poll(worker);
-            std::vector<double> distances, sums{0.0};
-            for (const Candidate& negative : negatives.of(p)) {
-                distances.push_back(negative.distance);
-            }
-            std::sort(distances.begin(), distances.end());
-            // From the nearest on: differences of neighbours keep the digits that large sums lose.
-            const double base = distances.empty() ? 0.0 : distances.front();
-            for (const double distance : distances) sums.push_back(sums.back() + (distance - base));
             const auto place = std::lower_bound(rows.begin(), rows.end(), narrowed.rows().row(p));
             const auto anchor =
                 static_cast<std::size_t>(anchors[static_cast<std::size_t>(place - rows.begin())]);
+            const auto own = positives.of(p);
+            const NegativesWithin within(negatives.of(p), own.size() * (margins_.size() + 1));
+            if (!counted) {
+                note(anchor, own.size(), static_cast<std::int64_t>(negatives.of(p).size()));
+                for (const Candidate& positive : own) {
+                    census_.hard[anchor] += within(positive.distance).count;
+                }
+            }
             for (std::size_t m = 0; m < margins_.size(); ++m) {
-                census_.loss[anchor * margins_.size() + m] = 0.0;
-                for (const Candidate& positive : positives.of(p)) {
-                    const auto count = std::upper_bound(distances.begin(), distances.end(),
-                                                        reach(positive.distance, margins_[m])) -
-                                       distances.begin();
-                    add_loss(anchor, m, positive.distance - base, count,
-                             sums[static_cast<std::size_t>(count)]);
+                const std::size_t at = anchor * margins_.size() + m;
+                census_.loss[at] = 0.0;
+                for (const Candidate& positive : own) {
+                    const Counts::Total total = within(reach(positive.distance, margins_[m]));
+                    census_.with_loss[at] += counted ? 0 : total.count;
+                    add_loss(anchor, m, positive.distance - within.nearest(), total.count,
+                             total.sum);
                 }
             }
         });
         join_.include(narrowed);
+    }
+
+    // What the labels and groups allow an anchor.
+    void note(std::size_t anchor, std::size_t positives, std::int64_t negatives) {
+        without_positive_ += positives == 0;
+        without_negative_ += negatives == 0;
+        census_.triplets[anchor] = static_cast<std::int64_t>(positives) * negatives;
     }
 
     Team& team_;
@@ -254,6 +318,7 @@ private:
     std::vector<std::int64_t> rows_;
     std::vector<std::uint8_t> coarse_;
     std::vector<float> doubts_;  // by margin too: how far its losses may be off, usually
+    std::atomic<std::int64_t> without_positive_ = 0, without_negative_ = 0;
 };
 
 // All anchors, or blocks of them where those under way at once may be too many to hold.
@@ -350,7 +415,7 @@ Census census(const Population& embeddings, const std::optional<Population>& ref
     run_team(threads_for(execution, embeddings, references), execution.monitor, [&](Team& team) {
         const Stopwatch stopwatch;
         Join join(team, kernels, embeddings, references, anchors, metric, execution.packing_budget);
-        join.measure_lengths();
+        if (join.cols().size() >= few) join.measure_lengths();
         Counter(team, join, metric, margins, census).run();
         join.describe(census.report, stopwatch);
     });
