@@ -3,6 +3,7 @@
 #include <omp.h>
 #include <pthread.h>
 
+#include <algorithm>
 #include <exception>
 #include <thread>
 #include <vector>
@@ -111,8 +112,8 @@ int default_threads() { return forked.load() ? 1 : omp_get_max_threads(); }
 Team::Team(int size, Monitor* monitor)
     : size_(size),
       monitor_(monitor),
-      last_tick_(std::chrono::steady_clock::now()),
-      last_look_(last_tick_) {}
+      last_look_(std::chrono::steady_clock::now()),
+      next_tick_(last_look_ + tick_interval) {}
 
 void Team::for_each(std::int64_t tasks, const Task& task) {
     const bool together = size_ > 1 && tasks > 1;
@@ -178,9 +179,12 @@ void Team::poll(int worker) {
     const auto now = std::chrono::steady_clock::now();
     polls_to_look_ = now - last_look_ > long_between_looks ? 1 : polls_per_look;
     last_look_ = now;
-    if (now - last_tick_ < tick_interval) return;
-    last_tick_ = now;
+    if (now < next_tick_) return;
     monitor_->tick(done_.load(std::memory_order_relaxed), expected_);
+    // What takes long is not asked more often than the work goes on.
+    last_look_ = std::chrono::steady_clock::now();
+    next_tick_ =
+        last_look_ + std::max<std::chrono::steady_clock::duration>(tick_interval, last_look_ - now);
 }
 
 int threads_for(int wanted, double multiply_adds) {

@@ -50,7 +50,7 @@ private:
 
     int size_;
     Monitor* monitor_;
-    std::chrono::steady_clock::time_point last_tick_, last_look_;
+    std::chrono::steady_clock::time_point last_look_, next_tick_;
     int polls_to_look_ = 1;
     double expected_ = 0.0;
     std::atomic<double> done_ = 0.0;

@@ -171,6 +171,21 @@ print("end")
     assert (done.returncode, done.stdout, done.stderr) == (0, "end\n", "")
 
 
+def test_a_slow_progress_takes_no_more_time_than_the_work():
+    x = RNG.normal(size=(6000, 64)).astype(np.float32)
+    took = []
+
+    def progress(done, total):
+        begin = time.perf_counter()
+        time.sleep(0.06)
+        took.append(time.perf_counter() - begin)
+
+    begin = time.perf_counter()
+    tripletmine.census(x, np.arange(6000) % 1200, margins=[0.0, 0.1], progress=progress)
+    assert took
+    assert sum(took) <= max(took) + 0.5 * (time.perf_counter() - begin)
+
+
 def test_without_memory_for_threads_a_call_ends_in_order():
     """Where OpenMP would end the process."""
     done = run(
