@@ -148,8 +148,13 @@ private:
 
     // Of the distances of some negatives, each.
     double error_of_each(double norm2, const Counts::Total& negatives, bool exact) const {
-        const double mean = negatives.sum / static_cast<double>(negatives.count);
-        if (exact) return 0x1p-50 * std::abs(mean);  // of their addition
+        const auto count = static_cast<double>(negatives.count);
+        const double mean = negatives.sum / count;
+        if (exact) {  // of their addition, and eight times as much, for it is not only usual
+            const bool signs = metric_ == Metric::dot;
+            return 0x1p-50 * count *
+                   (signs ? std::sqrt(norm2) * std::sqrt(largest_norm2_) : std::abs(mean));
+        }
         if (metric_ != Metric::euclidean) return usual_error(norm2) + unit_;
         return usual_error(norm2) / (2.0 * mean) + unit_;
     }
@@ -339,13 +344,20 @@ std::vector<std::vector<std::int64_t>> blocks_under_way(const Join& join, std::i
 
 // Which part of the negatives lies within reach, about: as some say of some anchors.
 double share_within_reach(Join& join, const Reaches& reaches) {
-    Join some = join.some_rows();
-    const Choice positives = some.list_positives({});
+    constexpr std::int64_t rows_asked = 256;
+    Join some = join.some_rows(rows_asked);
+    // The farthest positive reaches farthest.
+    std::vector<std::vector<Candidate>> positives(static_cast<std::size_t>(some.rows().size()));
+    some.each_positive([&](std::int64_t p, const Candidate& positive) {
+        std::vector<Candidate>& farthest = positives[static_cast<std::size_t>(p)];
+        if (farthest.empty()) farthest = {positive};
+        if (farthest[0].distance < positive.distance) farthest[0] = positive;
+    });
     const std::vector<std::vector<double>> negatives = some.some_negatives();
     double within = 0.0, in_all = 0.0;
     for (std::int64_t p = 0; p < some.rows().size(); ++p) {
         std::vector<double> distances;
-        reaches(some.rows().norm2(p), positives.of(p), distances);
+        reaches(some.rows().norm2(p), positives[static_cast<std::size_t>(p)], distances);
         double reach = -INFINITY;
         for (const double distance : distances) reach = std::max(reach, distance);
         for (const double distance : negatives[static_cast<std::size_t>(p)]) {

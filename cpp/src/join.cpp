@@ -6,6 +6,7 @@
 #include <numeric>
 #include <string>
 
+#include "draws.hpp"
 #include "exact.hpp"
 #include "kernels/dispatch.hpp"
 #include "select/ranked.hpp"
@@ -378,12 +379,13 @@ Choice Join::list_positives(const Range& range) {
     return choice;
 }
 
-Join Join::some_rows() const {
-    constexpr std::int64_t most = 32;
+Join Join::some_rows(std::int64_t most) const {
     const std::int64_t rows = rows_->size(), wanted = std::min(rows, most);
     std::vector<std::int64_t> some;
     for (std::int64_t i = 0; i < wanted; ++i) {
-        some.push_back(rows_->row((2 * i + 1) * rows / (2 * wanted)));
+        // One of each part, anywhere in it: rows may come in patterns.
+        const std::int64_t begin = i * rows / wanted, end = (i + 1) * rows / wanted;
+        some.push_back(rows_->row(begin + Draws(0, i)(0, end - begin)));
     }
     std::sort(some.begin(), some.end());
     return narrowed(some);

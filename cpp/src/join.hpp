@@ -124,7 +124,7 @@ public:
     Choice list_negatives(const std::vector<Range>& ranges = {}, double share = 1.0);
 
     // Some of the rows, from all over them; and of each row the distances of some negatives.
-    Join some_rows() const;
+    Join some_rows(std::int64_t most) const;
     std::vector<std::vector<double>> some_negatives();
 
     // How many candidates of each row are negatives, whatever their distance.

@@ -272,12 +272,13 @@ std::int64_t Miner::count() {
 }
 
 Outlook look_ahead(Team& team, Join& join, const MineOptions& options) {
+    constexpr std::int64_t rows_asked = 32;
     constexpr double few_pairs = 1 << 17;  // of which all distances take no longer
     const double pairs =
         static_cast<double>(join.rows().size()) * static_cast<double>(join.cols().size());
     const bool any = is_any(options.negative_range) && !depends_on_positives(options);
     if (options.negative != Strategy::all || any || pairs <= few_pairs) return {};
-    Join some = join.some_rows();
+    Join some = join.some_rows(rows_asked);
     const Outlook outlook = Miner(team, some, options).look_ahead();
     join.include(some);
     return outlook;

@@ -140,6 +140,19 @@ def test_negatives_within_reach_are_counted_whatever_part_they_are(metric, part,
     assert 0 < sum(truth.semihard[1]) < sum(truth.triplets)
 
 
+def test_losses_far_smaller_than_the_distances_that_make_them():
+    """Distances of the few negatives within reach, summed in float64, leave too few digits."""
+    rng = np.random.default_rng(3)
+    per, n_classes = 110, 20
+    i = np.arange(per * n_classes)
+    x = np.zeros((len(i), per + n_classes))
+    for _ in range(3):
+        x[i, i % per] = 1 + 7e-12 * rng.random(len(i))
+    x[i, per + i // per] = 50.0
+    call = (x, i // 2), {"metric": "euclidean", "margins": [0.0]}
+    assert_equal(tripletmine.census(*call[0], **call[1]), reference.census(*call[0], **call[1]))
+
+
 def test_anchors_of_large_classes_are_taken_in_blocks_that_change_no_bit():
     # More threads hold more anchors at once: all of one's are, five threads' are not.
     rng = np.random.default_rng(5)
