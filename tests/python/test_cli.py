@@ -102,9 +102,10 @@ def test_interrupt_leaves_nothing(tmp_path, number, code, said):
     rng = np.random.default_rng(0)
     np.save(tmp_path / "x.npy", rng.standard_normal((60_000, 512), dtype=np.float32))
     np.save(tmp_path / "y.npy", rng.integers(0, 50, 60_000))
-    # The handler is set here because a shell starts background jobs with SIGINT ignored.
+    # Handlers are set here: a shell starts background jobs with SIGINT ignored, nohup with SIGHUP.
     start = (
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
         "from tripletmine import cli; print('ready', flush=True); sys.exit(cli.main(sys.argv[1:]))"
     )
     arguments = [
