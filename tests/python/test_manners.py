@@ -132,7 +132,6 @@ libc.signal(signal.SIGHUP, address(libc.sleep))
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="names of its C library")
 @pytest.mark.parametrize("progress", [None, "lambda done, total: None"])
 def test_a_daemon_thread_may_look_for_signals_after_the_end_of_python(progress):
     done = run(
@@ -151,7 +150,6 @@ print("end")
     assert (done.returncode, done.stdout, done.stderr) == (0, "end\n", "")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="names of its C library")
 def test_a_daemon_thread_may_be_in_its_progress_at_the_end_of_python():
     done = run(
         LONG_CALL
